@@ -1,0 +1,97 @@
+/*
+ * fnn.h: the record that carries everything, and the rules every kernel keeps.
+ *
+ * One kernel launch is one fnn_call.  Eager execution runs one record, the tape is the array of
+ * records already run, backward walks the same array in reverse with grad[] filled, replay keeps
+ * the array.  No other part of the engine knows what an op computes.
+ *
+ * A kernel
+ *   - is a function of a record and scratch memory; it never allocates, locks, fails or calls Python;
+ *   - trusts its record: sizes, strides and indices were checked before the record was made;
+ *   - runs inside an OpenMP team (possibly of one): work is shared with FNN_FOR, whose implicit
+ *     barrier also orders one record after the other;
+ *   - splits work over outputs, and reduces by fixed-size chunks and a fixed tree, so that its
+ *     bits do not depend on the number of threads.
+ */
+#ifndef FNN_H
+#define FNN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define FNN_SLOTS 12
+#define FNN_DIMS 16
+
+typedef struct {
+    uint16_t op;              /* row of ops.def                                          */
+    uint16_t n_in, n_out;     /* slots: inputs, then outputs (the saved ones last)       */
+    uint16_t acc;             /* bit j: backward adds to grad[j] instead of storing      */
+    void *buf[FNN_SLOTS];     /* forward operands                                        */
+    float *grad[FNN_SLOTS];   /* same slots; NULL = this gradient is not wanted          */
+    int64_t dim[FNN_DIMS];    /* sizes and strides, documented at the kernel             */
+    float f[4];               /* true constants only: eps, slope, scale                  */
+} fnn_call;
+
+/* Scratch memory of one run.  Contents are garbage at entry and lost at exit of each kernel. */
+#define FNN_SHARED_BYTES (4 << 20)
+#define FNN_LOCAL_BYTES (2 << 20)
+typedef struct {
+    float *shared;            /* FNN_SHARED_BYTES, one block for the whole team          */
+    float *local;             /* FNN_LOCAL_BYTES, this thread's own                      */
+} fnn_scratch;
+
+typedef void (*fnn_kernel)(const fnn_call *c, const fnn_scratch *s);
+
+/* Row ids, in the order of ops.def. */
+enum {
+#define OP(name, diff, writes, flops, bytes) FNN_OP_##name,
+#define OP_NOGRAD(name, writes, flops, bytes) FNN_OP_##name,
+#include "ops.def"
+#undef OP
+#undef OP_NOGRAD
+    FNN_N_OPS
+};
+
+/* What is true of an op on every ISA. */
+typedef struct {
+    const char *name;
+    uint16_t diff;            /* bit j: the backward kernel fills grad[j] of input j     */
+    uint16_t writes;          /* bit j: the forward kernel changes input j in place      */
+} fnn_op_info;
+extern const fnn_op_info fnn_ops[FNN_N_OPS];
+double fnn_flops(const fnn_call *c);   /* arithmetic of the forward record               */
+double fnn_bytes(const fnn_call *c);   /* its minimum memory traffic                     */
+
+/* The kernels of one ISA. */
+typedef struct {
+    const char *name;
+    fnn_kernel fwd[FNN_N_OPS];
+    fnn_kernel bwd[FNN_N_OPS];         /* NULL where the op has no gradient              */
+} fnn_isa;
+
+/* cpu.c: the ISA in use.  All of those this machine can run are listed, best first. */
+int fnn_isa_count(void);
+const char *fnn_isa_name(int i);
+int fnn_isa_select(const char *name);  /* 0, or -1 if this machine cannot run it         */
+const fnn_isa *fnn_isa_active(void);
+int fnn_cpu_count(void);               /* CPUs of the affinity mask, capped by cgroup quota */
+double fnn_cpu_quota(void);            /* CPUs granted by the cgroup; 0 = no limit       */
+
+/* run.c: run n records in order (backward: in the order given, their backward kernels).
+ * Returns 0, or -1 when scratch memory could not be had; nothing has run then. */
+int fnn_run(const fnn_call *calls, int64_t n, int backward, int n_threads);
+int fnn_is_heavy(const fnn_call *calls, int64_t n, int backward);  /* worth a team, worth dropping the GIL */
+unsigned fnn_fp_mode(void);            /* the calling thread's floating-point control word */
+int fnn_grad_mode(int set);            /* thread-local: -1 reads, 0/1 sets; returns the old value */
+
+/* alloc.c: 64-byte-aligned memory with a cache of freed blocks. NULL when there is none. */
+void *fnn_malloc(size_t bytes);
+void fnn_free(void *p);
+int64_t fnn_live_bytes(void);          /* bytes handed out and not given back            */
+int64_t fnn_cached_bytes(void);
+int64_t fnn_alloc_count(void);         /* calls of fnn_malloc so far                     */
+void fnn_trim(void);                   /* give cached blocks back to the system          */
+void fnn_set_max_bytes(int64_t bytes); /* refuse to go beyond; 0 = no limit              */
+void fnn_fail_alloc_after(int64_t n);  /* tests: the n-th allocation from now fails; 0 = never */
+
+#endif

@@ -1,0 +1,33 @@
+/*
+ * parallel.h: the only place that names OpenMP inside kernels, so that another pool can be put
+ * under them.  All are orphaned: in a team of one they run serially, in a team they share the work.
+ *
+ *   FNN_FOR          for (i = 0; i < n; i++) ...   iterations shared, barrier at the end
+ *   FNN_FOR_NOWAIT   the same without the barrier: for disjoint outputs before another FNN_FOR
+ *   FNN_SINGLE       one thread runs the block, barrier at the end
+ *   FNN_BARRIER
+ *
+ * The number of iterations must follow from the record alone, never from the number of threads.
+ */
+#ifndef FNN_PARALLEL_H
+#define FNN_PARALLEL_H
+
+#ifdef _OPENMP
+#include <omp.h>
+#define FNN_PRAGMA(x) _Pragma(#x)
+#define FNN_FOR FNN_PRAGMA(omp for schedule(static))
+#define FNN_FOR_NOWAIT FNN_PRAGMA(omp for schedule(static) nowait)
+#define FNN_SINGLE FNN_PRAGMA(omp single)
+#define FNN_BARRIER FNN_PRAGMA(omp barrier)
+static inline int fnn_team_size(void) { return omp_get_num_threads(); }
+static inline int fnn_team_rank(void) { return omp_get_thread_num(); }
+#else
+#define FNN_FOR
+#define FNN_FOR_NOWAIT
+#define FNN_SINGLE
+#define FNN_BARRIER
+static inline int fnn_team_size(void) { return 1; }
+static inline int fnn_team_rank(void) { return 0; }
+#endif
+
+#endif
