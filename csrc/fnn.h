@@ -44,7 +44,7 @@ typedef void (*fnn_kernel)(const fnn_call *c, const fnn_scratch *s);
 
 /* Row ids, in the order of ops.def. */
 enum {
-#define OP(name, diff, writes, flops, bytes) FNN_OP_##name,
+#define OP(name, diff, needs, writes, flops, bytes) FNN_OP_##name,
 #define OP_NOGRAD(name, writes, flops, bytes) FNN_OP_##name,
 #include "ops.def"
 #undef OP
@@ -56,6 +56,7 @@ enum {
 typedef struct {
     const char *name;
     uint16_t diff;            /* bit j: the backward kernel fills grad[j] of input j     */
+    uint16_t needs;           /* bit j: the backward kernel reads buf[j]                 */
     uint16_t writes;          /* bit j: the forward kernel changes input j in place      */
 } fnn_op_info;
 extern const fnn_op_info fnn_ops[FNN_N_OPS];
@@ -74,17 +75,16 @@ int fnn_isa_count(void);
 const char *fnn_isa_name(int i);
 int fnn_isa_select(const char *name);  /* 0, or -1 if this machine cannot run it         */
 const fnn_isa *fnn_isa_active(void);
-int fnn_cpu_count(void);               /* CPUs of the affinity mask, capped by cgroup quota */
-double fnn_cpu_quota(void);            /* CPUs granted by the cgroup; 0 = no limit       */
 
 /* run.c: run n records in order (backward: in the order given, their backward kernels).
  * Returns 0, or -1 when scratch memory could not be had; nothing has run then. */
 int fnn_run(const fnn_call *calls, int64_t n, int backward, int n_threads);
-int fnn_is_heavy(const fnn_call *calls, int64_t n, int backward);  /* worth a team, worth dropping the GIL */
+double fnn_cost_ns(const fnn_call *c, int backward);  /* estimated time on one core       */
 unsigned fnn_fp_mode(void);            /* the calling thread's floating-point control word */
 int fnn_grad_mode(int set);            /* thread-local: -1 reads, 0/1 sets; returns the old value */
 
 /* alloc.c: 64-byte-aligned memory with a cache of freed blocks. NULL when there is none. */
+/* ---- memory ---- */
 void *fnn_malloc(size_t bytes);
 void fnn_free(void *p);
 int64_t fnn_live_bytes(void);          /* bytes handed out and not given back            */

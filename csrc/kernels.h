@@ -25,14 +25,14 @@
 const fnn_isa FNN_CAT(fnn_isa_, FNN_ISA_NAME) = {
     FNN_STR(FNN_ISA_NAME),
     {
-#define OP(name, diff, writes, flops, bytes) name##_fwd,
+#define OP(name, diff, needs, writes, flops, bytes) name##_fwd,
 #define OP_NOGRAD(name, writes, flops, bytes) name##_fwd,
 #include "ops.def"
 #undef OP
 #undef OP_NOGRAD
     },
     {
-#define OP(name, diff, writes, flops, bytes) name##_bwd,
+#define OP(name, diff, needs, writes, flops, bytes) name##_bwd,
 #define OP_NOGRAD(name, writes, flops, bytes) NULL,
 #include "ops.def"
 #undef OP

@@ -1,0 +1,80 @@
+cdef extern from "fnn.h":
+    enum: FNN_N_OPS
+    enum: FNN_SLOTS
+    enum: FNN_DIMS
+    ctypedef struct fnn_call:
+        unsigned short op, n_in, n_out, acc
+        void *buf[12]
+        float *grad[12]
+        long long dim[16]
+        float f[4]
+    ctypedef struct fnn_op_info:
+        const char *name
+        unsigned short diff, needs, writes
+    const fnn_op_info fnn_ops[]
+    double fnn_flops(const fnn_call *c) nogil
+    double fnn_bytes(const fnn_call *c) nogil
+    double fnn_cost_ns(const fnn_call *c, int backward) nogil
+    int fnn_isa_count()
+    const char *fnn_isa_name(int i)
+    int fnn_isa_select(const char *name)
+    ctypedef struct fnn_isa:
+        const char *name
+        void *bwd[1]
+    const fnn_isa *fnn_isa_active()
+    int fnn_run(const fnn_call *calls, long long n, int backward, int n_threads) nogil
+    unsigned fnn_fp_mode() nogil
+    int fnn_grad_mode(int set)
+    void *fnn_malloc(size_t bytes) nogil
+    void fnn_free(void *p) nogil
+    long long fnn_live_bytes()
+    long long fnn_cached_bytes()
+    long long fnn_alloc_count()
+    void fnn_trim()
+    void fnn_set_max_bytes(long long n)
+    void fnn_fail_alloc_after(long long n)
+
+
+cdef class DType:
+    cdef readonly str name
+    cdef readonly int itemsize
+    cdef readonly str format        # struct code of the buffer protocol
+    cdef readonly bint is_floating_point
+
+
+cdef class Storage:
+    cdef char *ptr
+    cdef long long nbytes
+    cdef object owner               # keeps foreign memory alive; None = ours
+    cdef unsigned int version       # counts in-place changes
+    cdef int handles                # tensors on it
+    cdef bint readonly
+
+
+cdef class Tensor:
+    cdef Storage store
+    cdef char *data
+    cdef long long n
+    cdef int rank
+    cdef long long dims[32]
+    cdef readonly DType dtype
+    cdef bint wants_grad
+    cdef object edge                # Record that made it, leaf it views, or None
+    cdef int slot                   # its output slot in the Record
+    cdef Tensor gradient
+    cdef Tensor source              # lazy transpose: data is source's, last two axes swapped
+    cdef object __weakref__
+
+
+cdef class Record:
+    cdef fnn_call call
+    cdef long long seq
+    cdef long long mark
+    cdef bint freed
+    cdef object edges               # per input: Record, leaf Tensor or None
+    cdef object stores              # Storages backward reads
+    cdef object arrays              # NumPy backend: every slot's (shape, dtype)
+    cdef unsigned char edge_slot[12]
+    cdef unsigned int version[12]
+    cdef long long numel[12]
+    cdef float *g[12]               # backward plan: gradient of each output
