@@ -10,6 +10,7 @@
  *   - trusts its record: sizes, strides and indices were checked before the record was made;
  *   - runs inside an OpenMP team (possibly of one): work is shared with FNN_FOR, whose implicit
  *     barrier also orders one record after the other;
+ *   - in backward may use the gradient of its outputs as scratch: nobody reads it afterwards;
  *   - splits work over outputs, and reduces by fixed-size chunks and a fixed tree, so that its
  *     bits do not depend on the number of threads.
  */

@@ -6,6 +6,7 @@
 #include "parallel.h"
 #include "vec.h"
 #include "vmath.h"
+#include "sums.h"
 #include "gemm.h"
 
 #include "op_pointwise.h"

@@ -274,7 +274,7 @@ cdef int run(fnn_call *calls, long long n, bint backward, double ns) except -1:
     return 0
 
 
-cdef int launch(fnn_call *c, tuple inputs, tuple outputs, bint in_place) except -1:
+cdef int launch(fnn_call *c, tuple inputs, tuple outputs, bint in_place, int saved=0) except -1:
     """Run one record over checked tensors and, where a gradient is wanted, keep it."""
     cdef int j, n_in = len(inputs), n_out = len(outputs)
     cdef const fnn_op_info *info = &fnn_ops[c.op]
@@ -324,8 +324,8 @@ cdef int launch(fnn_call *c, tuple inputs, tuple outputs, bint in_place) except 
                 t.slot = j
                 t.wants_grad = True
     if captured is not None:
-        captured.append((OP_NAMES[c.op], inputs, outputs,
-                         tuple([c.dim[j] for j in range(FNN_DIMS)]), tuple([c.f[j] for j in range(4)])))
+        captured.append((OP_NAMES[c.op], inputs, outputs, saved,
+                         [c.dim[j] for j in range(FNN_DIMS)], [c.f[j] for j in range(4)]))
     return 0
 
 
@@ -360,7 +360,7 @@ def call(int op, tuple inputs not None, tuple shapes not None, dim=(), f=(), int
         rank = parse_shape(shapes[j], dims, &n)
         outs.append(new_tensor(F32 if dtypes is None else <DType>dtypes[j], rank, dims, n))
     cdef tuple outputs = tuple(outs)
-    launch(&c, inputs, outputs, False)
+    launch(&c, inputs, outputs, False, saved)
     if n_out - saved == 1:
         return outputs[0]
     return outputs[:n_out - saved]
@@ -1444,7 +1444,7 @@ def fp_mode():
 # ---------------------------------------------------------------- for tests and benchmarks
 
 def capture(bint on):
-    """Start collecting launches, or stop and return them as (op, inputs, outputs, dim, f)."""
+    """Start collecting launches, or stop and return them as (op, inputs, outputs, saved, dim, f)."""
     global captured
     old, captured = captured, [] if on else None
     return old

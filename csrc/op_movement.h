@@ -1,0 +1,5 @@
+/* op_movement.h */
+#ifndef FNN_OP_MOVEMENT_H
+#define FNN_OP_MOVEMENT_H
+
+#endif

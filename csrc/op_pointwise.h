@@ -1,0 +1,5 @@
+/* op_pointwise.h */
+#ifndef FNN_OP_POINTWISE_H
+#define FNN_OP_POINTWISE_H
+
+#endif

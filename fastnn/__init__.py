@@ -1,0 +1,38 @@
+"""fastnn: neural networks on the CPU, fast and with the same bits at any thread count."""
+
+from ._core import (
+    DTYPES,
+    DType,
+    Tensor,
+    as_tensor,
+    empty,
+    from_numpy,
+    get_num_threads,
+    live_bytes,
+    set_num_threads,
+    tensor,
+)
+from ._startup import start
+from .errors import (
+    CorruptFileError,
+    DTypeError,
+    GraphError,
+    IndexRangeError,
+    LimitError,
+    ShapeError,
+    UnsupportedOpError,
+)
+from .ops import *  # noqa: F403
+
+float32 = float = DTYPES["float32"]
+float64 = double = DTYPES["float64"]
+float16 = half = DTYPES["float16"]
+int8, uint8, int16 = DTYPES["int8"], DTYPES["uint8"], DTYPES["int16"]
+int32 = int = DTYPES["int32"]
+int64 = long = DTYPES["int64"]
+bool = DTYPES["bool"]
+
+__version__ = "0.1.0"
+start()
+
+from . import nn  # noqa: E402

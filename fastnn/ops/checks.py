@@ -1,0 +1,43 @@
+"""Checks that ops share. Every message reads `op: argument: got X; need Y`."""
+
+from __future__ import annotations
+
+from operator import index
+from typing import Any
+
+from .._core import Tensor
+from ..errors import DTypeError, IndexRangeError, ShapeError
+
+
+def need_float32(op: str, **tensors: Tensor) -> None:
+    """Refuse tensors that do not compute."""
+    for name, t in tensors.items():
+        if t.dtype.name != "float32":
+            raise DTypeError(f"{op}: {name}: got {t.dtype.name}; need float32: use .float()")
+
+
+def need_int(op: str, name: str, value: Any) -> int:
+    """An integer argument as an int."""
+    try:
+        return index(value)
+    except TypeError:
+        raise DTypeError(f"{op}: {name}: got {value!r}; need an integer") from None
+
+
+def need_axis(op: str, dim: Any, ndim: int) -> int:
+    """An axis number, negative ones counted from the end."""
+    d = need_int(op, "dim", dim)
+    span = max(ndim, 1)
+    if not -span <= d < span:
+        raise IndexRangeError(f"{op}: dim: got {d}; need {-span} to {span - 1}")
+    return d % span
+
+
+def need_shape(op: str, shape: tuple[Any, ...]) -> tuple[int, ...]:
+    """Sizes given as f(2, 3) or f((2, 3))."""
+    if len(shape) == 1 and not hasattr(shape[0], "__index__"):
+        shape = tuple(shape[0])
+    sizes = tuple(need_int(op, "size", s) for s in shape)
+    if any(s < 0 for s in sizes):
+        raise ShapeError(f"{op}: size: got {sizes}; need no negative size")
+    return sizes

@@ -1,0 +1,137 @@
+"""Matrix products: ``matmul`` over any leading batch axes, and the affine map ``linear``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import _core
+from .._core import OPS, Tensor, as_tensor, call
+from ..errors import ShapeError
+from .checks import need_float32
+from .movement import expand
+
+MATMUL, LINEAR, LINEAR_RELU = OPS["matmul"], OPS["linear"], OPS["linear_relu"]
+
+
+def matmul(input: Any, other: Any) -> Tensor:
+    """Matrix product over the last two axes, broadcasting the others.
+
+    Shapes: (..., m, k) and (..., k, n) -> (..., m, n); a 1-d operand is a row (left) or a column
+    (right) whose axis the result lacks. A transposed operand (``x.mT``, ``x.transpose(-2, -1)``)
+    is read in place, without a copy.
+
+    Errors: ShapeError where the inner sizes differ or the batch axes do not broadcast.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.matmul(fastnn.ones(2, 3), fastnn.ones(3, 4)).shape
+        (2, 4)
+    """
+    a, b = as_tensor(input), as_tensor(other)
+    need_float32("matmul", input=a, other=b)
+    if a.ndim == 0 or b.ndim == 0:
+        raise ShapeError(f"matmul: shapes: got {a.shape} and {b.shape}; need at least one axis each")
+    row, column = a.ndim == 1, b.ndim == 1
+    if row:
+        a = _core.view(a, (1, *a.shape))
+    if column:
+        b = _core.view(b, (*b.shape, 1))
+    (*batch_a, m, k), (*batch_b, k_b, n) = a.shape, b.shape
+    if k != k_b:
+        raise ShapeError(
+            f"matmul: shapes: got {a.shape} and {b.shape}; need the last size of the first "
+            f"({k}) equal to the last but one of the second ({k_b})"
+        )
+    y = _batched(a, b, batch_a, batch_b, m, n, k)
+    if row or column:
+        keep = [s for s, gone in ((m, row), (n, column)) if not gone]
+        y = _core.view(y, (*y.shape[:-2], *keep))
+    return y
+
+
+def _batched(
+    a: Tensor, b: Tensor, batch_a: list[int], batch_b: list[int], m: int, n: int, k: int
+) -> Tensor:
+    """The product of matrices with checked inner sizes."""
+    a_source, b_source = _core.transpose_source(a), _core.transpose_source(b)
+    if not batch_b and batch_a and a_source is None:  # a shared right operand: one tall product
+        rows = m
+        for s in batch_a:
+            rows *= s
+        y = _batched(_core.view(a, (rows, k)), b, [], [], rows, n, k)
+        return _core.view(y, (*batch_a, m, n))
+    batch = _broadcast_batch(batch_a, batch_b)
+    axes = _collapse(batch, batch_a, batch_b)
+    if len(axes) > 2:  # more alternations than a record holds: write the operands out
+        a = expand(a, (*batch, *a.shape[-2:]))
+        b = expand(b, (*batch, *b.shape[-2:]))
+        return _batched(a, b, batch, batch, m, n, k)
+    (n0, a0, b0), (n1, a1, b1) = [(1, 0, 0)] * (2 - len(axes)) + axes
+    dim = (m, n, k, a_source is not None, b_source is not None, n0, n1,
+           a0 * m * k, a1 * m * k, b0 * k * n, b1 * k * n)
+    left = a if a_source is None else a_source
+    right = b if b_source is None else b_source
+    return call(MATMUL, (left, right), ((*batch, m, n),), dim)
+
+
+def _broadcast_batch(a: list[int], b: list[int]) -> list[int]:
+    """The common batch shape."""
+    rank = max(len(a), len(b))
+    a, b = [1] * (rank - len(a)) + a, [1] * (rank - len(b)) + b
+    for x, y in zip(a, b, strict=True):
+        if x != y and 1 not in (x, y):
+            raise ShapeError(f"matmul: batch axes: got {tuple(a)} and {tuple(b)}; need equal sizes or 1")
+    return [y if x == 1 else x for x, y in zip(a, b, strict=True)]
+
+
+def _collapse(batch: list[int], a: list[int], b: list[int]) -> list[tuple[int, int, int]]:
+    """Batch axes merged where both operands walk them alike: (size, step of a, step of b)."""
+    a, b = [1] * (len(batch) - len(a)) + a, [1] * (len(batch) - len(b)) + b
+    axes: list[tuple[int, int, int]] = []
+    step_a = step_b = 1
+    for size, x, y in zip(batch[::-1], a[::-1], b[::-1], strict=True):
+        if size == 1:
+            continue
+        s, t = (step_a if x != 1 else 0), (step_b if y != 1 else 0)
+        if axes and axes[0][1] * axes[0][0] == s and axes[0][2] * axes[0][0] == t:
+            axes[0] = (axes[0][0] * size, axes[0][1], axes[0][2])
+        else:
+            axes.insert(0, (size, s, t))
+        step_a, step_b = step_a * x, step_b * y
+    return axes
+
+
+_NO_BIAS = _core.empty((0,))
+
+
+def linear(input: Any, weight: Any, bias: Any = None, activation: str | None = None) -> Tensor:
+    """y = x Wᵀ + b, with an optional activation applied in the same pass.
+
+    Shapes: input (..., in), weight (out, in), bias (out) -> (..., out). activation: None or "relu".
+
+    Errors: ShapeError naming both shapes.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.nn.functional.linear(fastnn.ones(5, 3), fastnn.ones(2, 3)).shape
+        (5, 2)
+    """
+    x, w = as_tensor(input), as_tensor(weight)
+    b = _NO_BIAS if bias is None else as_tensor(bias)
+    need_float32("linear", input=x, weight=w, bias=b)
+    if w.ndim != 2:
+        raise ShapeError(f"linear: weight: got shape {w.shape}; need (out, in)")
+    n, k = w.shape
+    if x.ndim == 0 or x.shape[-1] != k:
+        raise ShapeError(
+            f"linear: input: got shape {x.shape}; need (..., {k}) for weight {w.shape}"
+        )
+    if bias is not None and b.shape != (n,):
+        raise ShapeError(f"linear: bias: got shape {b.shape}; need ({n},) for weight {w.shape}")
+    if activation not in (None, "relu"):
+        raise ValueError(f"linear: activation: got {activation!r}; need None or 'relu'")
+    m = 1
+    for s in x.shape[:-1]:
+        m *= s
+    op = LINEAR if activation is None else LINEAR_RELU
+    return call(op, (x, w, b), ((*x.shape[:-1], n),), (m, n, k, bias is not None))

@@ -1,0 +1,7 @@
+"""Ops that draw random numbers from a counter-based generator."""
+
+from __future__ import annotations
+
+
+def manual_seed(seed: int) -> None:
+    """Start the random stream over from a seed."""

@@ -1,0 +1,1 @@
+"""NumPy twins of op_optim.h."""

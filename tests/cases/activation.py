@@ -1,0 +1,5 @@
+"""Cases of op_activation.h."""
+
+from . import Case
+
+CASES: list[Case] = []

@@ -1,0 +1,48 @@
+"""Cases of op_linear.h."""
+
+import fastnn
+from fastnn.nn import functional as F
+
+from . import Case, randn
+
+M = fastnn.matmul
+
+
+def t(x):
+    return x.transpose(-2, -1)
+
+
+CASES = [
+    Case("matmul", M, randn((3, 4), (4, 5)), "plain"),
+    Case("matmul", lambda a, b: M(t(a), b), randn((4, 3), (4, 5)), "ta"),
+    Case("matmul", lambda a, b: M(a, t(b)), randn((3, 4), (5, 4)), "tb"),
+    Case("matmul", lambda a, b: M(t(a), t(b)), randn((4, 3), (5, 4)), "ta-tb"),
+    Case("matmul", M, randn((2, 3, 4, 5), (2, 3, 5, 6)), "batched"),
+    Case("matmul", M, randn((2, 1, 4, 5), (3, 5, 6)), "batch-broadcast"),
+    Case("matmul", lambda a, b: M(a, t(b)), randn((2, 3, 4, 5), (3, 6, 5)), "batch-shared-tb"),
+    Case("matmul", M, randn((2, 3, 4), (4, 5)), "shared-right"),
+    Case("matmul", M, randn((1, 4), (3, 4, 5)), "shared-left"),
+    Case("matmul", M, randn((2, 1, 2, 1, 2, 3), (1, 2, 1, 2, 3, 2)), "interleaved"),
+    Case("matmul", M, randn((4,), (4, 5)), "row"),
+    Case("matmul", M, randn((3, 4), (4,)), "column"),
+    Case("matmul", M, randn((4,), (4,)), "dot"),
+    Case("matmul", M, randn((0, 4), (4, 5)), "no-rows"),
+    Case("matmul", M, randn((3, 0), (0, 5)), "no-terms"),
+    Case("matmul", M, randn((0, 3, 4), (4, 5)), "no-batch"),
+    Case("matmul", M, randn((0, 3, 4), (1, 4, 5)), "no-batch-shared"),
+    Case("matmul", lambda a: M(a, a), randn((4, 4)), "same-operand"),
+    Case("matmul", M, randn((37, 129), (129, 65)), "odd", big=True),
+    Case("matmul", lambda a, b: M(t(a), b), randn((131, 67), (131, 33)), "odd-ta", big=True),
+    Case("matmul", M, randn((200, 300), (300, 150)), "parallel", big=True),
+    Case("linear", F.linear, randn((5, 3), (4, 3), (4,)), "bias"),
+    Case("linear", F.linear, randn((5, 3), (4, 3)), "no-bias"),
+    Case("linear", F.linear, randn((2, 3, 5), (4, 5), (4,)), "rank-3"),
+    Case("linear", F.linear, randn((3,), (4, 3), (4,)), "vector"),
+    Case("linear", F.linear, randn((0, 3), (4, 3), (4,)), "no-rows"),
+    Case("linear", F.linear, randn((5, 0), (4, 0), (4,)), "no-features"),
+    Case("linear", F.linear, randn((301, 130), (67, 130), (67,)), "odd", big=True),
+    Case("linear_relu", lambda x, w, b: F.linear(x, w, b, activation="relu"),
+         randn((5, 3), (4, 3), (4,))),
+    Case("linear_relu", lambda x, w, b: F.linear(x, w, b, activation="relu"),
+         randn((130, 70), (90, 70), (90,)), "odd", big=True),
+]

@@ -1,0 +1,5 @@
+"""Cases of op_loss.h."""
+
+from . import Case
+
+CASES: list[Case] = []

@@ -1,0 +1,5 @@
+"""Cases of op_pointwise.h."""
+
+from . import Case
+
+CASES: list[Case] = []

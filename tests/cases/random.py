@@ -1,0 +1,5 @@
+"""Cases of op_random.h."""
+
+from . import Case
+
+CASES: list[Case] = []
