@@ -46,11 +46,11 @@ def linear_grad(
     ins: Arrays, outs: Arrays, gouts: Arrays, want: list[bool], dim: list[int], f: list[float]
 ) -> Arrays:
     (x, w, _), dy = ins, gouts[0]
-    rows, drows = x.reshape(-1, dim[2]) if dim[2] else x.reshape(dim[0], 0), gouts[0].reshape(dim[:2])
+    rows, drows = x.reshape(dim[0], dim[2]), dy.reshape(dim[:2])
     return [
         dy @ w if want[0] else None,
         drows.T @ rows if want[1] else None,
-        drows.sum(axis=0) if want[2] else None,
+        drows.sum(axis=0)[: dim[1] * dim[3]] if want[2] else None,
     ]
 
 
