@@ -18,7 +18,7 @@ ISAS = {
 ARCH = {"amd64": "x86_64", "arm64": "aarch64"}.get(
     platform.machine().lower(), platform.machine().lower()
 )
-FLAGS = "-std=c11 -O3 -ffp-contract=off -fno-math-errno -fvisibility=hidden -Wall -Wextra".split()
+FLAGS = "-std=c11 -O3 -ffp-contract=off -fno-math-errno -fvisibility=hidden -g0 -Wall -Wextra".split()
 OPENMP = [] if sys.platform == "darwin" else ["-fopenmp"]   # Apple's clang ships without OpenMP
 
 
@@ -33,7 +33,7 @@ class BuildExt(build_ext):
             flags = os.environ.get("FASTNN_CFLAGS", "").split()
             stem = Path(source).stem
             # Cython's code uses what C11 -Wextra would call unused; it is not ours to change.
-            own = FLAGS + ISA_FLAGS.get(stem, []) if stem != "_core" else ["-O2", "-w"]
+            own = FLAGS + ISA_FLAGS.get(stem, []) if stem != "_core" else ["-O2", "-w", "-g0"]
             target = Path(compiler.object_filenames([source], output_dir=self.build_temp)[0])
             if target.exists() and target.stat().st_mtime > max(headers, os.stat(source).st_mtime):
                 return str(target)

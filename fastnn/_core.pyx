@@ -411,6 +411,14 @@ def bump_version(Tensor t not None):
     t.store.version += 1
 
 
+def all_float32(*tensors):
+    """Whether every argument is a float32 Tensor: the usual case, checked at C speed."""
+    for t in tensors:
+        if not isinstance(t, Tensor) or (<Tensor>t).dtype is not F32:
+            return False
+    return True
+
+
 def shares_memory(Tensor a not None, Tensor b not None):
     """Whether the two overlap without being the very same elements."""
     if a.source is not None or b.source is not None or a.store is not b.store:
@@ -754,12 +762,10 @@ cdef release(Record r):
 def backward(Tensor root not None, gradient=None, bint retain_graph=False):
     """Add d(root)/d(leaf) to the .grad of every leaf behind root that requires grad."""
     cdef Tensor seed = None, leaf
-    cdef Record r
     cdef list order = []
     cdef fnn_call *calls
     cdef long long n, i
     cdef double ns = 0
-    cdef int j
     realize(root)
     if not root.wants_grad:
         raise GraphError("backward: got a tensor that does not require grad; need one computed "
@@ -796,7 +802,7 @@ def backward(Tensor root not None, gradient=None, bint retain_graph=False):
     finally:
         free(calls)
         for _, record in order:
-            memset((<Record>record).g, 0, sizeof(r.g))
+            memset((<Record>record).g, 0, sizeof((<Record>record).g))
     for leaf_, g in leaves.items():
         leaf = <Tensor>leaf_
         leaf.gradient = <Tensor>g

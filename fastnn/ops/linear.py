@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from .. import _core
-from .._core import OPS, Tensor, as_tensor, call
+from .._core import OPS, Tensor, all_float32, as_tensor, call, transpose_source
 from ..errors import ShapeError
 from .checks import need_float32
 from .movement import expand
@@ -27,10 +28,16 @@ def matmul(input: Any, other: Any) -> Tensor:
         >>> fastnn.matmul(fastnn.ones(2, 3), fastnn.ones(3, 4)).shape
         (2, 4)
     """
-    a, b = as_tensor(input), as_tensor(other)
-    need_float32("matmul", input=a, other=b)
-    if a.ndim == 0 or b.ndim == 0:
-        raise ShapeError(f"matmul: shapes: got {a.shape} and {b.shape}; need at least one axis each")
+    if all_float32(input, other):
+        a, b = input, other
+    else:
+        a, b = as_tensor(input), as_tensor(other)
+        need_float32("matmul", input=a, other=b)
+    shape_a, shape_b = a.shape, b.shape
+    if len(shape_a) == len(shape_b) == 2 and shape_a[1] == shape_b[0]:
+        return _product(a, b, (shape_a[0], shape_b[1]), (*shape_a, shape_b[1]))
+    if not shape_a or not shape_b:
+        raise ShapeError(f"matmul: shapes: got {shape_a} and {shape_b}; need at least one axis each")
     row, column = a.ndim == 1, b.ndim == 1
     if row:
         a = _core.view(a, (1, *a.shape))
@@ -53,8 +60,7 @@ def _batched(
     a: Tensor, b: Tensor, batch_a: list[int], batch_b: list[int], m: int, n: int, k: int
 ) -> Tensor:
     """The product of matrices with checked inner sizes."""
-    a_source, b_source = _core.transpose_source(a), _core.transpose_source(b)
-    if not batch_b and batch_a and a_source is None:  # a shared right operand: one tall product
+    if not batch_b and batch_a and transpose_source(a) is None:  # a shared right operand: one tall product
         rows = m
         for s in batch_a:
             rows *= s
@@ -67,11 +73,19 @@ def _batched(
         b = expand(b, (*batch, *b.shape[-2:]))
         return _batched(a, b, batch, batch, m, n, k)
     (n0, a0, b0), (n1, a1, b1) = [(1, 0, 0)] * (2 - len(axes)) + axes
-    dim = (m, n, k, a_source is not None, b_source is not None, n0, n1,
-           a0 * m * k, a1 * m * k, b0 * k * n, b1 * k * n)
-    left = a if a_source is None else a_source
-    right = b if b_source is None else b_source
-    return call(MATMUL, (left, right), ((*batch, m, n),), dim)
+    strides = (n0, n1, a0 * m * k, a1 * m * k, b0 * k * n, b1 * k * n)
+    return _product(a, b, (*batch, m, n), (m, k, n), strides)
+
+
+def _product(
+    a: Tensor, b: Tensor, shape: tuple[int, ...], mkn: tuple[int, int, int],
+    batch: tuple[int, ...] = (1, 1, 0, 0, 0, 0),
+) -> Tensor:
+    """One record; lazily transposed operands are read where they lie."""
+    m, k, n = mkn
+    left, right = transpose_source(a), transpose_source(b)
+    return call(MATMUL, (a if left is None else left, b if right is None else right), (shape,),
+                (m, n, k, left is not None, right is not None, *batch))
 
 
 def _broadcast_batch(a: list[int], b: list[int]) -> list[int]:
@@ -116,22 +130,20 @@ def linear(input: Any, weight: Any, bias: Any = None, activation: str | None = N
         >>> fastnn.nn.functional.linear(fastnn.ones(5, 3), fastnn.ones(2, 3)).shape
         (5, 2)
     """
-    x, w = as_tensor(input), as_tensor(weight)
-    b = _NO_BIAS if bias is None else as_tensor(bias)
-    need_float32("linear", input=x, weight=w, bias=b)
+    x, w, b = input, weight, _NO_BIAS if bias is None else bias
+    if not all_float32(x, w, b):
+        x, w, b = as_tensor(x), as_tensor(w), as_tensor(b)
+        need_float32("linear", input=x, weight=w, bias=b)
     if w.ndim != 2:
         raise ShapeError(f"linear: weight: got shape {w.shape}; need (out, in)")
     n, k = w.shape
-    if x.ndim == 0 or x.shape[-1] != k:
-        raise ShapeError(
-            f"linear: input: got shape {x.shape}; need (..., {k}) for weight {w.shape}"
-        )
+    shape = x.shape
+    if not shape or shape[-1] != k:
+        raise ShapeError(f"linear: input: got shape {shape}; need (..., {k}) for weight {w.shape}")
     if bias is not None and b.shape != (n,):
         raise ShapeError(f"linear: bias: got shape {b.shape}; need ({n},) for weight {w.shape}")
-    if activation not in (None, "relu"):
+    if activation is not None and activation != "relu":
         raise ValueError(f"linear: activation: got {activation!r}; need None or 'relu'")
-    m = 1
-    for s in x.shape[:-1]:
-        m *= s
+    rows = shape[:-1]
     op = LINEAR if activation is None else LINEAR_RELU
-    return call(op, (x, w, b), ((*x.shape[:-1], n),), (m, n, k, bias is not None))
+    return call(op, (x, w, b), ((*rows, n),), (prod(rows), n, k, bias is not None))
