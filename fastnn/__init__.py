@@ -5,7 +5,7 @@ from ._core import (
     DType,
     Tensor,
     as_tensor,
-    empty,
+    from_dlpack,
     from_numpy,
     get_num_threads,
     live_bytes,

@@ -948,6 +948,13 @@ def from_numpy(array):
     return wrap(array, False)
 
 
+def from_dlpack(data):
+    """A tensor over the memory of any CPU object that speaks DLPack."""
+    if isinstance(data, Tensor):
+        return data
+    return from_numpy(np.from_dlpack(data))
+
+
 def check_device(device):
     """Only the CPU is there."""
     if device is not None and str(device).split(":")[0] != "cpu":
@@ -1182,6 +1189,8 @@ cdef class Tensor:
         cdef Py_ssize_t *extra
         cdef int i
         realize(self)
+        if self.wants_grad:
+            raise BufferError("got a tensor that requires grad; need .detach()")
         if flags & PyBUF_WRITABLE and self.store.readonly:
             raise BufferError("got a request for writable memory of a read-only tensor")
         extra = <Py_ssize_t *>malloc((2 * self.rank + 1) * sizeof(Py_ssize_t))
@@ -1207,16 +1216,19 @@ cdef class Tensor:
         b.internal = extra
         (<Exported>b.obj).extra = extra
 
+    def _array(self):
+        return np.asarray(memoryview(alias(self, Tensor, False)))
+
     def numpy(self):
         """A NumPy array over the same memory."""
         if self.wants_grad:
             raise GraphError("numpy: got a tensor that requires grad; need .detach().numpy()")
-        return np.asarray(memoryview(self))
+        return self._array()
 
     def __array__(self, dtype=None, copy=None):
         if self.wants_grad:
             raise GraphError("numpy: got a tensor that requires grad; need .detach().numpy()")
-        arr = np.asarray(memoryview(self))
+        arr = self._array()
         if dtype is not None and arr.dtype != dtype:
             if copy is False:
                 raise ValueError(f"__array__: got dtype {dtype} without copy; need {arr.dtype}")
@@ -1238,11 +1250,11 @@ cdef class Tensor:
             return <double>(<float *>self.data)[0]
         if self.dtype is I64:
             return (<int64_t *>self.data)[0]
-        return np.asarray(memoryview(self)).item()
+        return self._array().item()
 
     def tolist(self):
         """The elements as nested Python lists."""
-        return np.asarray(memoryview(self)).tolist()
+        return self._array().tolist()
 
     def __float__(self):
         return float(self.item())
@@ -1275,7 +1287,7 @@ cdef class Tensor:
         return <Py_ssize_t><uintptr_t><void *>self >> 4
 
     def __repr__(self):
-        body = np.array2string(np.asarray(memoryview(self)), separator=", ", prefix="tensor(")
+        body = np.array2string(self._array(), separator=", ", prefix="tensor(")
         text = "tensor(" + body
         if self.dtype is not F32 and self.dtype is not I64 and self.dtype is not BOOL:
             text += f", dtype={self.dtype!r}"
@@ -1287,7 +1299,7 @@ cdef class Tensor:
         return format(self.item(), spec) if self.n == 1 and spec else repr(self)
 
     def __reduce__(self):
-        return _rebuild, (np.array(memoryview(self)), self.wants_grad and self.edge is None)
+        return _rebuild, (self._array().copy(), self.wants_grad and self.edge is None)
 
     def __deepcopy__(self, memo):
         if self.edge is not None:
