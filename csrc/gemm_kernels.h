@@ -1,0 +1,242 @@
+/*
+ * gemm_kernels.h: the register tiles of gemm.h and the packing of their operands.
+ *
+ * A tile is mr rows by nv native vectors (qf, VEC_W floats) of C, kept in registers for a block of k:
+ *
+ *     for p < k:  b[v] = B[p][v]           nv vector loads
+ *                 x = A[i][p]              mr broadcasts, one load each
+ *                 acc[i][v] += x * b[v]    mr * nv independent chains
+ *
+ * One generic body makes all of them.  gcc keeps acc in registers and the loop free of spills;
+ * tests/test_gemm_native.py looks at the disassembly.
+ */
+#ifndef FNN_GEMM_KERNELS_H
+#define FNN_GEMM_KERNELS_H
+
+#include "vec.h"
+
+/* GEMM_TILES: the largest nv for mr = 1, 2, ..., GEMM_MR rows.  A power of two, so that a narrower
+ * rest splits into few tiles.  mr * nv gives the 8 or more chains that hide the latency of FMA
+ * where it can, and leaves registers for nv vectors of B and one broadcast, or the reverse.
+ *
+ * gemm_tail: the first n lanes of a register, 1 <= n <= VEC_W. */
+#if VEC_K == 1                              /* 32 registers: 28 + 2 + 1, 24 + 4 + 1, 24 + 1 + 3 */
+#define GEMM_MR 14
+#define GEMM_TILES(T) T(1, 8) T(2, 8) T(3, 8) T(4, 4) T(5, 4) T(6, 4) T(7, 2) T(8, 2) T(9, 2) \
+    T(10, 2) T(11, 2) T(12, 2) T(13, 2) T(14, 2)
+typedef __mmask16 gemm_tail;
+VEC gemm_tail gemm_first(int n) { return vm_first(n).v[0]; }
+VEC qf gemm_load_n(const float *p, gemm_tail t) { return _mm512_maskz_loadu_ps(t, p); }
+VEC void gemm_store_n(float *p, qf v, gemm_tail t) { _mm512_mask_storeu_ps(p, t, v); }
+#elif VEC_K == 2                            /* 16 registers: 12 + 2 + 1 */
+#define GEMM_MR 6
+#define GEMM_TILES(T) T(1, 8) T(2, 4) T(3, 4) T(4, 2) T(5, 2) T(6, 2)
+typedef __m256i gemm_tail;
+VEC gemm_tail gemm_first(int n) { return (__m256i)vm_first(n).v[0]; }
+VEC qf gemm_load_n(const float *p, gemm_tail t) { return _mm256_maskload_ps(p, t); }
+VEC void gemm_store_n(float *p, qf v, gemm_tail t) { _mm256_maskstore_ps(p, t, v); }
+#else
+#if defined(__aarch64__)                    /* 32 registers: 24 + 4 + 1 */
+#define GEMM_MR 6
+#define GEMM_TILES(T) T(1, 8) T(2, 8) T(3, 8) T(4, 4) T(5, 4) T(6, 4)
+#else                                       /* 16 registers: 8 + 2 + 1 and one for the product */
+#define GEMM_MR 4
+#define GEMM_TILES(T) T(1, 8) T(2, 4) T(3, 2) T(4, 2)
+#endif
+typedef int gemm_tail;
+VEC gemm_tail gemm_first(int n) { return n; }
+VEC qf gemm_load_n(const float *p, gemm_tail n)
+{
+    return (qf){p[0], n > 1 ? p[1] : 0.0f, n > 2 ? p[2] : 0.0f, n > 3 ? p[3] : 0.0f};
+}
+VEC void gemm_store_n(float *p, qf v, gemm_tail n)
+{
+    for (int i = 0; i < n; i++)
+        p[i] = v[i];
+}
+#endif
+VEC qf gemm_load(const float *p) { return *(const qf_mem *)p; }
+VEC void gemm_store(float *p, qf v) { *(qf_mem *)p = v; }
+
+/* One tile of C, (mr, nv VEC_W), over one block of k. */
+typedef struct {
+    int64_t k;
+    const float *a;       /* element (i, p) at a[i * ai + p * ak]; ai or ak is 1          */
+    int64_t ai, ak;
+    const float *b;       /* row p at b + p * ldb                                         */
+    int64_t ldb;
+    float *c;
+    int64_t ldc;
+    const float *start;   /* the chains of row i start from start + i * lds; NULL: from 0 */
+    int64_t lds;
+    int last;             /* lanes of the last vector that exist, 1..VEC_W                */
+} gemm_tile;
+
+/* by_row: A is read along its rows (ak = 1), else along its columns (ai = 1).
+ * edge: the last vector is not full. */
+VEC void gemm_tile_run(const gemm_tile *t, const int mr, const int nv, const int by_row,
+                       const int edge)
+{
+    qf acc[GEMM_MR][8], b[8];
+    const gemm_tail last = gemm_first(t->last);
+    const int64_t ai = by_row ? t->ai : 1, ak = by_row ? 1 : t->ak, ldb = t->ldb;
+    const float *a = t->a, *bp = t->b;
+
+#pragma GCC unroll 16
+    for (int i = 0; i < mr; i++) {
+#pragma GCC unroll 8
+        for (int v = 0; v < nv; v++) {
+            const int64_t at = i * t->lds + v * VEC_W;
+            if (v * VEC_W % 16 == 0)        /* or the stores at the end wait for these lines */
+                __builtin_prefetch(t->c + i * t->ldc + v * VEC_W, 1);
+            acc[i][v] = !t->start ? q_set1(0.0f)
+                        : edge && v == nv - 1 ? gemm_load_n(t->start + at, last)
+                                              : gemm_load(t->start + at);
+        }
+    }
+#pragma GCC unroll 1
+    for (int64_t p = 0; p < t->k; p++, a += ak, bp += ldb) {
+#pragma GCC unroll 8
+        for (int v = 0; v < nv; v++)
+            b[v] = edge && v == nv - 1 ? gemm_load_n(bp + v * VEC_W, last)
+                                       : gemm_load(bp + v * VEC_W);
+#pragma GCC unroll 16
+        for (int i = 0; i < mr; i++) {
+            const qf x = q_set1(a[i * ai]);
+#pragma GCC unroll 8
+            for (int v = 0; v < nv; v++)
+                acc[i][v] = q_fma(x, b[v], acc[i][v]);
+        }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < mr; i++) {
+        float *c = t->c + i * t->ldc;
+#pragma GCC unroll 8
+        for (int v = 0; v < nv; v++)
+            if (edge && v == nv - 1)
+                gemm_store_n(c + v * VEC_W, acc[i][v], last);
+            else
+                gemm_store(c + v * VEC_W, acc[i][v]);
+    }
+}
+
+/* The tiles by [by_row][edge][mr - 1][log2 nv], and the largest nv of each mr. */
+typedef void (*gemm_tile_fn)(const gemm_tile *t);
+#define GEMM_TILE(mr, nv, r, e) \
+    static void gemm_tile_##mr##x##nv##_##r##e(const gemm_tile *t) { gemm_tile_run(t, mr, nv, r, e); }
+#define GEMM_TILE_2(mr, r, e) GEMM_TILE(mr, 1, r, e) GEMM_TILE(mr, 2, r, e)
+#define GEMM_TILE_4(mr, r, e) GEMM_TILE_2(mr, r, e) GEMM_TILE(mr, 4, r, e)
+#define GEMM_TILE_8(mr, r, e) GEMM_TILE_4(mr, r, e) GEMM_TILE(mr, 8, r, e)
+#define GEMM_TILE_ALL(mr, nv) GEMM_TILE_##nv(mr, 0, 0) GEMM_TILE_##nv(mr, 0, 1) \
+    GEMM_TILE_##nv(mr, 1, 0) GEMM_TILE_##nv(mr, 1, 1)
+GEMM_TILES(GEMM_TILE_ALL)
+
+#define GEMM_NAME_2(mr, s) gemm_tile_##mr##x1_##s, gemm_tile_##mr##x2_##s
+#define GEMM_NAME_4(mr, s) GEMM_NAME_2(mr, s), gemm_tile_##mr##x4_##s
+#define GEMM_NAME_8(mr, s) GEMM_NAME_4(mr, s), gemm_tile_##mr##x8_##s
+#define GEMM_ROW_00(mr, nv) {GEMM_NAME_##nv(mr, 00)},
+#define GEMM_ROW_01(mr, nv) {GEMM_NAME_##nv(mr, 01)},
+#define GEMM_ROW_10(mr, nv) {GEMM_NAME_##nv(mr, 10)},
+#define GEMM_ROW_11(mr, nv) {GEMM_NAME_##nv(mr, 11)},
+static const gemm_tile_fn gemm_tile_fns[2][2][GEMM_MR][4] = {
+    {{GEMM_TILES(GEMM_ROW_00)}, {GEMM_TILES(GEMM_ROW_01)}},
+    {{GEMM_TILES(GEMM_ROW_10)}, {GEMM_TILES(GEMM_ROW_11)}},
+};
+#define GEMM_NV(mr, nv) nv,
+static const int8_t gemm_nv[GEMM_MR] = {GEMM_TILES(GEMM_NV)};
+
+/* ---- transposed operands -------------------------------------------------------------------
+ *
+ * Squares of TW by TW are transposed in registers.  256-bit ones even under AVX-512: inserting a
+ * quad costs a shuffle there, and Zen 4 needs 0.15 cycles per element this way, 0.24 with 512 bits.
+ *
+ * t_quads(row, p): the quads row[0][p..p+3] and, if TW is 8, row[4][p..p+3].
+ * t_floats_lo/hi, t_pairs_lo/hi: interleave the floats, or the pairs of floats, of each quad. */
+#if VEC_K <= 2
+#define TW 8
+typedef __m256 tf;
+VEC tf t_load(const float *p) { return _mm256_loadu_ps(p); }
+VEC void t_store(float *p, tf v) { _mm256_storeu_ps(p, v); }
+VEC tf t_set1(float x) { return _mm256_set1_ps(x); }
+VEC tf t_fma(tf a, tf b, tf c) { return _mm256_fmadd_ps(a, b, c); }
+VEC tf t_quads(const float *const *row, int64_t p)
+{
+    const tf v = _mm256_castps128_ps256(_mm_loadu_ps(row[0] + p));
+    return _mm256_insertf128_ps(v, _mm_loadu_ps(row[4] + p), 1);
+}
+VEC tf t_floats_lo(tf a, tf b) { return _mm256_unpacklo_ps(a, b); }
+VEC tf t_floats_hi(tf a, tf b) { return _mm256_unpackhi_ps(a, b); }
+VEC tf t_pairs_lo(tf a, tf b) { return _mm256_shuffle_ps(a, b, 0x44); }
+VEC tf t_pairs_hi(tf a, tf b) { return _mm256_shuffle_ps(a, b, 0xee); }
+#else
+#define TW 4
+typedef qf tf;
+VEC tf t_load(const float *p) { return gemm_load(p); }
+VEC void t_store(float *p, tf v) { gemm_store(p, v); }
+VEC tf t_set1(float x) { return q_set1(x); }
+VEC tf t_fma(tf a, tf b, tf c) { return q_fma(a, b, c); }
+VEC tf t_quads(const float *const *row, int64_t p) { return gemm_load(row[0] + p); }
+VEC tf t_floats_lo(tf a, tf b) { return __builtin_shuffle(a, b, (qs){0, 4, 1, 5}); }
+VEC tf t_floats_hi(tf a, tf b) { return __builtin_shuffle(a, b, (qs){2, 6, 3, 7}); }
+VEC tf t_pairs_lo(tf a, tf b) { return __builtin_shuffle(a, b, (qs){0, 1, 4, 5}); }
+VEC tf t_pairs_hi(tf a, tf b) { return __builtin_shuffle(a, b, (qs){2, 3, 6, 7}); }
+#endif
+
+/* x[i], lane j = row[j][p + i] */
+VEC void gemm_transpose(tf x[TW], const float *const row[TW], int64_t p)
+{
+#pragma GCC unroll 2
+    for (int q = 0; q < TW; q += 4) {
+        const tf r0 = t_quads(row, p + q), r1 = t_quads(row + 1, p + q);
+        const tf r2 = t_quads(row + 2, p + q), r3 = t_quads(row + 3, p + q);
+        const tf lo01 = t_floats_lo(r0, r1), hi01 = t_floats_hi(r0, r1);
+        const tf lo23 = t_floats_lo(r2, r3), hi23 = t_floats_hi(r2, r3);
+        x[q] = t_pairs_lo(lo01, lo23);
+        x[q + 1] = t_pairs_hi(lo01, lo23);
+        x[q + 2] = t_pairs_lo(hi01, hi23);
+        x[q + 3] = t_pairs_hi(hi01, hi23);
+    }
+}
+
+/* TW rows of a matrix of n rows; the ones that do not exist repeat the last one, so that nothing
+ * outside the matrix is read.  Their lanes are never stored to C. */
+VEC void gemm_row_pointers(const float *row[TW], const float *src, int64_t ld, int64_t n)
+{
+    for (int64_t j = 0; j < TW; j++)
+        row[j] = src + (j < n ? j : n - 1) * ld;
+}
+
+/* One packed panel: w lanes (a multiple of VEC_W), of which n exist, by k.
+ *
+ *     dst:  [p = 0: lane 0 1 2 ... w - 1] [p = 1: lane 0 1 ... w - 1] ... [p = k - 1: ...]
+ *
+ * Lane j at p comes from src[p * ld + j], or if trans from src[j * ld + p]. */
+static void gemm_pack(float *dst, int64_t w, const float *src, int64_t ld, int trans, int64_t n,
+                      int64_t k)
+{
+    for (int64_t j = 0; trans && j < n; j += TW) {
+        const float *row[TW];
+        gemm_row_pointers(row, src + j * ld, ld, n - j);
+        int64_t p = 0;
+        for (; p + TW <= k; p += TW) {
+            tf x[TW];
+            gemm_transpose(x, row, p);
+#pragma GCC unroll 8
+            for (int i = 0; i < TW; i++)
+                t_store(dst + (p + i) * w + j, x[i]);
+        }
+        for (; p < k; p++)
+            for (int64_t i = 0; i < TW; i++)
+                dst[p * w + j + i] = row[i][p];
+    }
+    const int64_t full = n / VEC_W * VEC_W;
+    const gemm_tail tail = gemm_first((int)(n - full));
+    for (int64_t p = 0; !trans && p < k; p++, src += ld, dst += w) {
+        for (int64_t j = 0; j < full; j += VEC_W)
+            gemm_store(dst + j, gemm_load(src + j));
+        if (full < n)
+            gemm_store(dst + full, gemm_load_n(src + full, tail));
+    }
+}
+
+#endif
