@@ -35,4 +35,4 @@ bool = DTYPES["bool"]
 __version__ = "0.1.0"
 start()
 
-from . import nn  # noqa: E402
+from . import data, nn, utils  # noqa: E402
