@@ -1,0 +1,80 @@
+"""Commands: demo, train, predict, doctor."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .. import models
+from . import doctor as doctor_report
+from .predict import predict_image
+from .tasks import TASKS
+from .train import run
+
+app = typer.Typer(help="fastnn: neural networks on the CPU.", no_args_is_help=True,
+                  pretty_exceptions_enable=False, add_completion=False)
+console = Console(highlight=False)
+
+Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the training data.")]
+Batch = Annotated[int, typer.Option(min=1, help="Samples per step.")]
+Rate = Annotated[float, typer.Option(min=0, help="Peak learning rate of AdamW.")]
+Seed = Annotated[int, typer.Option(help="Equal seeds give equal bits, at any thread count.")]
+Out = Annotated[Path, typer.Option(help="Folder for the model and the learning curve.")]
+
+
+def _fail(error: Exception) -> None:
+    """One clear line instead of a traceback."""
+    console.print(f"[red]fastnn:[/red] {error}")
+    sys.exit(1)
+
+
+@app.command()
+def demo(epochs: Epochs = None, batch_size: Batch = 64, lr: Rate = 2e-3, seed: Seed = 0,
+         out: Out = Path(".")) -> None:
+    """Train an MLP on the bundled 8x8 digits: a few seconds, no network."""
+    train("digits", "mlp", epochs, batch_size, lr, seed, out)
+
+
+@app.command()
+def train(
+    dataset: Annotated[str, typer.Argument(help=f"One of: {', '.join(TASKS)}.")],
+    model: Annotated[str, typer.Option(help=f"One of: {', '.join(models.REGISTRY)}.")] = "mlp",
+    epochs: Epochs = None, batch_size: Batch = 64, lr: Rate = 2e-3, seed: Seed = 0,
+    out: Out = Path("."),
+) -> None:
+    """Train a classifier and save it with its learning curve."""
+    if dataset not in TASKS:
+        _fail(ValueError(f"dataset: got {dataset!r}; need one of {', '.join(TASKS)}"))
+    if model not in models.REGISTRY:
+        _fail(ValueError(f"--model: got {model!r}; need one of {', '.join(models.REGISTRY)}"))
+    try:
+        run(TASKS[dataset], model, epochs, batch_size, lr, seed, out, console)
+    except (OSError, ValueError, MemoryError) as e:
+        _fail(e)
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="A .safetensors file written by train or demo.")],
+    image: Annotated[Path, typer.Argument(help="A picture of one digit, dark or light ground.")],
+    top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 3,
+) -> None:
+    """Classify an image file with a saved model."""
+    try:
+        ranking = predict_image(model, image)
+    except (OSError, ValueError, ModuleNotFoundError) as e:
+        _fail(e)
+    for label, p in ranking[:top]:
+        console.print(f"{label:>4}  {p:7.2%}  [cyan]{'█' * round(40 * p)}[/cyan]")
+
+
+@app.command()
+def doctor() -> None:
+    """Show the machine as fastnn sees it: CPU, instruction set, threads, quota, versions."""
+    width = max(len(name) for name, _ in doctor_report.report())
+    for name, value in doctor_report.report():
+        console.print(f"[bold]{name:<{width}}[/bold]  {value}")
