@@ -1,5 +1,6 @@
 """Data: datasets, a loader of batches, and ready data sets in `fastnn.data.datasets`.
 
+>>> import numpy as np
 >>> data = TensorDataset(np.zeros((10, 3)), np.arange(10))
 >>> for x, y in DataLoader(data, batch_size=5, shuffle=True):
 ...     print(x.shape, y.shape)

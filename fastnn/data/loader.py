@@ -50,6 +50,7 @@ class DataLoader(Generic[T_co]):
     `timeout`, `multiprocessing_context`, `in_order`.  Raises `ValueError` for sizes out of
     range, `TypeError` for what is no map-style dataset, `UnsupportedOpError` for samplers.
 
+    >>> from fastnn.data import TensorDataset
     >>> data = TensorDataset(np.zeros((10, 3)), np.arange(10))
     >>> [tuple(x.shape) for x, y in DataLoader(data, batch_size=4, shuffle=True)]
     [(4, 3), (4, 3), (2, 3)]
