@@ -42,6 +42,11 @@
 #endif
 #endif
 
+#if VEC_K < 4 || defined(__aarch64__)
+#define VEC_FMA 1                          /* vf_fma rounds once */
+#else
+#define VEC_FMA 0
+#endif
 #define VEC_AT(i, ...) { enum { k = i }; __VA_ARGS__; }
 #define VEC_W (FNN_LANES / VEC_K)          /* floats in one register */
 #define VEC_BYTES (4 * VEC_W)

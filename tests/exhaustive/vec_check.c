@@ -5,7 +5,8 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include "../../csrc/vec.h"
+
+#include "vec.h"
 
 #if VEC_K == 1
 #define ISA "avx512"
@@ -16,7 +17,7 @@
 #else
 #define ISA "base"
 #endif
-#if VEC_K < 4 || defined(__aarch64__)
+#if VEC_FMA
 #define FMA(a, b, c) fmaf(a, b, c)
 #else
 #define FMA(a, b, c) ((a) * (b) + (c))

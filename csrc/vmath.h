@@ -1,0 +1,302 @@
+/*
+ * vmath.h: elementary functions of 16 lanes, branch-free.
+ *
+ * Written for flush-to-zero arithmetic, which run.c sets around kernels: a denormal argument counts
+ * as zero and a denormal result becomes zero.  NaN propagates; infinities and the sign of zero are
+ * those of C99 Annex F.  ISAs with FMA give equal bits.  The polynomials were fitted for these
+ * ranges by tests/exhaustive/fit_vmath.py; the errors below are maxima over all 2^32 arguments,
+ * measured by tests/exhaustive/vmath_ulp.c, in ULP of the float32 result.
+ */
+#ifndef FNN_VMATH_H
+#define FNN_VMATH_H
+
+#include "vec.h"
+
+/* c0 + x (c1 + x (c2 + ...)) */
+#define VEC_POLY(x, ...)                                                                    \
+    vf_poly_(x, (const float[]){__VA_ARGS__}, (int)(sizeof((float[]){__VA_ARGS__}) / 4))
+VEC vf vf_poly_(vf x, const float *c, int n)
+{
+    vf p = vf_set1(c[n - 1]);
+    for (int i = n - 2; i >= 0; i--) p = vf_fma(p, x, vf_set1(c[i]));
+    return p;
+}
+
+/* Bounds that let NaN through. */
+VEC vf vf_at_most(vf x, float hi) { return vf_lesser(vf_set1(hi), x); }
+VEC vf vf_at_least(vf x, float lo) { return vf_greater(vf_set1(lo), x); }
+
+/* 2^n for integers n in [-126, 127] */
+VEC vf vf_two_to(vf n)
+{
+    return vi_as_vf(vi_shl(vi_add(vf_to_vi(n), vi_set1(127)), 23));
+}
+
+/* a * b = p + *err exactly */
+VEC vf vf_two_prod(vf a, vf b, vf *err)
+{
+    vf p = vf_mul(a, b);
+#if VEC_FMA
+    *err = vf_fma(a, b, vf_neg(p));
+#else
+    vi top = vi_set1(~0xfff);
+    vf ah = vi_as_vf(vi_and(vf_as_vi(a), top)), al = vf_sub(a, ah);
+    vf bh = vi_as_vf(vi_and(vf_as_vi(b), top)), bl = vf_sub(b, bh);
+    vf e = vf_sub(vf_mul(ah, bh), p);
+    e = vf_add(vf_add(e, vf_mul(ah, bl)), vf_mul(al, bh));
+    *err = vf_add(e, vf_mul(al, bl));
+#endif
+    return p;
+}
+
+/* ---- exponentials --------------------------------------------------------------------------
+ * All start from x = n ln 2 + r with |r| <= ln(2) / 2.  Adding 1.5 * 2^23 rounds to an integer. */
+#define VEC_LN2_HI 0x1.62e4p-1f            /* short: its product with n is exact */
+#define VEC_LN2_LO 0x1.7f7d1cp-20f
+
+VEC vf vf_reduce_(vf x, vf *n)
+{
+    vf round = vf_set1(0x1.8p23f);
+    *n = vf_sub(vf_fma(x, vf_set1(0x1.715476p0f), round), round);
+    return vf_fnma(*n, vf_set1(VEC_LN2_LO), vf_fnma(*n, vf_set1(VEC_LN2_HI), x));
+}
+
+/* exp(r) - 1 */
+VEC vf vf_exp_tail_(vf r)
+{
+    vf q = VEC_POLY(r, 0.49999994f, 0.166665211f, 0.0416682661f, 0.00836867839f, 0.00138207607f);
+    return vf_fma(vf_mul(r, r), q, r);
+}
+
+/* (exp(r) - 1 - r) / r^2 with two more bits */
+VEC vf vf_exp_quotient_(vf r)
+{
+    return VEC_POLY(r, 0.5f, 0.166666657f, 0.0416664928f, 0.00833354518f, 0.00139323319f,
+                    0.000197625413f);
+}
+
+/* exp(x) */
+VEC vf vf_exp(vf x)
+{
+    vf n, r = vf_reduce_(vf_at_most(vf_at_least(x, -104.0f), 89.0f), &n);
+    return vf_scale2(vf_add(vf_set1(1.0f), vf_exp_tail_(r)), n);
+}
+
+/* exp(x) - 1 = 2 (s (1 + r + h) - 1/2), s = 2^(n - 1), with the rounding of s r + s - 1/2 kept. */
+VEC vf vf_expm1(vf x)
+{
+    vf half = vf_set1(0.5f), n;
+    vf z = vf_at_most(vf_at_least(x, -20.0f), 89.0f);
+    vf r = vf_reduce_(z, &n);
+    vf rest = vf_sub(vf_fnma(n, vf_set1(VEC_LN2_HI), z), r);     /* what rounding took from r */
+    rest = vf_fnma(n, vf_set1(VEC_LN2_LO), rest);
+    vf h = vf_fma(vf_mul(r, r), vf_exp_quotient_(r), rest);
+    vf s = vf_two_to(vf_sub(n, vf_set1(1.0f)));
+    vf c = vf_sub(s, half), c_err = vf_sub(vf_sub(s, c), half);
+    vf t = vf_fma(s, r, c), t_err = vf_add(vf_fma(s, r, vf_sub(c, t)), c_err);
+    vf y = vf_add(t, vf_fma(s, h, t_err));
+    return vf_sel(vf_lt(vf_abs(x), vf_set1(0x1p-26f)), x, vf_add(y, y));
+}
+
+/* tanh(x): x + x^3 P(x^2) below 0.55, 1 - 2 / (exp(2 |x|) + 1) above */
+VEC vf vf_tanh(vf x)
+{
+    vf a = vf_at_most(vf_abs(x), 9.1f), z = vf_mul(a, a), n;
+    vf p = VEC_POLY(z, -0.333333164f, 0.133325443f, -0.0538475476f, 0.021050714f,
+                    -0.0062428494f);
+    vf small = vf_fma(vf_mul(a, z), p, a);
+    vf w = vf_exp_tail_(vf_reduce_(vf_add(a, a), &n)), s = vf_two_to(n);
+    vf one = vf_set1(1.0f), d = vf_add(vf_fma(s, w, s), one);
+    vf large = vf_sub(one, vf_div(vf_set1(2.0f), d));
+    return vf_copysign(vf_sel(vf_lt(a, vf_set1(0.55f)), small, large), x);
+}
+
+/* 1 / (1 + exp(-x)); d + d_err = 1 + s (1 + w) */
+VEC vf vf_sigmoid(vf x)
+{
+    vf one = vf_set1(1.0f), n;
+    vf r = vf_reduce_(vf_at_most(vf_at_least(vf_neg(x), -80.0f), 88.0f), &n);
+    vf w = vf_exp_tail_(r), s = vf_two_to(n);
+    vf c = vf_add(s, one), c_err = vf_add(vf_sub(s, c), one);
+    vf d = vf_fma(s, w, c), d_err = vf_add(vf_fma(s, w, vf_sub(c, d)), c_err);
+    vf y = vf_div(one, d);
+    return vf_fnma(vf_mul(y, d_err), y, y);
+}
+
+/* x sigmoid(x) */
+VEC vf vf_silu(vf x) { return vf_mul(vf_at_least(x, -128.0f), vf_sigmoid(x)); }
+
+/* ---- logarithms ----------------------------------------------------------------------------- */
+
+/* log(1 + f) + n ln 2 for f in [-1/4, 1/2] */
+VEC vf vf_log_core_(vf f, vf n)
+{
+    vf z = vf_mul(f, f);
+    vf p = VEC_POLY(f, 0.333333403f, -0.250001639f, 0.199995786f, -0.166553184f, 0.142767966f,
+                    -0.127283499f, 0.116970457f, -0.0910697952f, 0.0376107246f);
+    vf y = vf_fma(vf_mul(p, f), z, vf_mul(n, vf_set1(VEC_LN2_LO)));
+    y = vf_fnma(z, vf_set1(0.5f), y);
+    return vf_fma(n, vf_set1(VEC_LN2_HI), vf_add(f, y));
+}
+
+/* r for x in (0, inf); else log's special values, where zero is the argument's distance from 0 */
+VEC vf vf_log_edges_(vf r, vf x)
+{
+    r = vf_sel(vf_lt(x, vf_set1(__builtin_inff())), r, x);
+    r = vf_sel(vf_lt(x, vf_zero()), vf_set1(__builtin_nanf("")), r);
+    return vf_sel(vf_eq(x, vf_zero()), vf_set1(-__builtin_inff()), r);
+}
+
+/* x = 2^n m with m in [3/4, 3/2) */
+VEC vf vf_split_(vf x, vi *n)
+{
+    *n = vi_sar(vi_sub(vf_as_vi(x), vi_set1(0x3f400000)), 23);
+    return vi_as_vf(vi_sub(vf_as_vi(x), vi_shl(*n, 23)));
+}
+
+/* log(x) */
+VEC vf vf_log(vf x)
+{
+    vi n;
+    vf f = vf_sub(vf_split_(x, &n), vf_set1(1.0f));
+    return vf_log_edges_(vf_log_core_(f, vi_to_vf(n)), x);
+}
+
+/* log(1 + x): what rounding took from u = 1 + x is added to f */
+VEC vf vf_log1p(vf x)
+{
+    vf one = vf_set1(1.0f), u = vf_add(x, one);
+    vi n;
+    vf f = vf_sub(vf_split_(u, &n), one);
+    vf scale = vi_as_vf(vi_sub(vi_set1(0x3f800000), vi_shl(n, 23)));       /* 2^-n */
+    scale = vf_greater(scale, vf_set1(0x1p-126f));
+    f = vf_fma(vf_sub(x, vf_sub(u, one)), scale, f);
+    vf y = vf_copysign(vf_log_core_(f, vi_to_vf(n)), x);
+    return vf_log_edges_(y, u);
+}
+
+/* log(1 + exp(x)) = max(x, 0) + log(1 + e), e = exp(-|x|) */
+VEC vf vf_softplus(vf x)
+{
+    vf one = vf_set1(1.0f), half = vf_set1(0.5f);
+    vf e = vf_exp(vf_neg(vf_abs(x)));
+    vm low = vf_lt(e, half);
+    vf f = vf_sel(low, e, vf_fma(e, half, vf_neg(half)));
+    return vf_add(vf_greater(vf_zero(), x), vf_log_core_(f, vf_sel(low, vf_zero(), one)));
+}
+
+/* ---- error function, GELU ------------------------------------------------------------------- */
+
+/* erf(x): x P(x^2) below 0.84375, 1 - exp(P(|x|)) above */
+VEC vf vf_erf(vf x)
+{
+    vf z = vf_mul(x, x), a = vf_abs(x), n;
+    vf p = VEC_POLY(z, 5.07859177e-08f, -0.376125753f, 0.112827584f, -0.026804287f,
+                    0.0050541088f, -0.000633334799f);
+    vf small = vf_fma(x, p, vf_mul(x, vf_set1(1.12837911f)));
+    vf l = VEC_POLY(vf_at_most(a, 4.0f), -9.39098609e-05f, -1.12810719f, -0.636437297f,
+                    -0.104600891f, 0.0225567278f, -0.00312767271f, 0.000204712866f);
+    vf w = vf_exp_tail_(vf_reduce_(l, &n)), s = vf_two_to(n);
+    vf large = vf_copysign(vf_sub(vf_set1(1.0f), vf_fma(s, w, s)), x);
+    return vf_sel(vf_lt(a, vf_set1(0.84375f)), small, large);
+}
+
+/* x Phi(x) = 2 max(x/2, 0) - a/2 erfc(a / sqrt(2)), a = |x|, where erfc is exp(-a^2/2) P(a)/Q(a).
+ * Halving first keeps tiny results right: both terms are flushed to zero, or none. */
+VEC vf vf_gelu(vf x)
+{
+    vf a = vf_at_most(vf_abs(x), 14.5f), half = vf_set1(0.5f), n;
+    vf top = vi_as_vf(vi_and(vf_as_vi(a), vi_set1(~0xfff)));               /* its square is exact */
+    vf z = vf_mul(vf_mul(top, top), half);
+    vf z_err = vf_mul(vf_mul(vf_sub(a, top), vf_add(a, top)), half);
+    vf r = vf_sub(vf_reduce_(vf_neg(z), &n), z_err);
+    vf w = vf_exp_tail_(r);
+    vf p = VEC_POLY(a, 1.0f, 0.870002151f, 0.361554533f, 0.0795986131f, 0.00798169058f);
+    vf q = VEC_POLY(a, 1.0f, 1.66788697f, 1.19233239f, 0.462976754f, 0.0997695923f,
+                    0.0100034196f);
+    vf t = vf_div(vf_mul(vf_mul(a, half), p), q);
+    vf tail = vf_scale2(vf_fma(t, w, t), n);
+    vf positive = vf_mul(vf_greater(vf_zero(), x), half);
+    return vf_sub(vf_add(positive, positive), tail);
+}
+
+/* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) = x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)) */
+VEC vf vf_gelu_tanh(vf x)
+{
+    vf z = vf_mul(x, vf_fma(vf_mul(x, x), vf_set1(0.0713548162726f), vf_set1(1.59576912161f)));
+    return vf_mul(vf_at_least(x, -32.0f), vf_sigmoid(z));
+}
+
+/* ---- powers --------------------------------------------------------------------------------- */
+
+/* log2(x) = hi + lo with about 30 bits, for x > 0; +-inf at inf and 0 */
+VEC vf vf_log2_wide_(vf x, vf *lo)
+{
+    vf one = vf_set1(1.0f);
+    vi e = vi_sar(vi_sub(vf_as_vi(x), vi_set1(0x3f3504f3)), 23);
+    vf m = vi_as_vf(vi_sub(vf_as_vi(x), vi_shl(e, 23)));         /* in [sqrt(1/2), sqrt(2)) */
+    /* s + s_err = (m - 1) / (m + 1) */
+    vf f = vf_sub(m, one), d = vf_add(m, one), d_err = vf_sub(m, vf_sub(d, one));
+    vf inv = vf_div(one, d), s = vf_mul(f, inv), err, sd = vf_two_prod(s, d, &err);
+    vf rest = vf_sub(vf_sub(f, sd), err);
+    vf s_err = vf_mul(vf_fnma(s, d_err, rest), inv);
+    /* log2(m) = 2 log2(e) (s + s^3 P(s^2)) */
+    vf z = vf_mul(s, s);
+    vf p = VEC_POLY(z, 0.333333313f, 0.200004861f, 0.142493963f, 0.12139409f);
+    vf scale = vf_set1(0x1.715476p1f);
+    vf t = vf_two_prod(s, scale, &err);
+    vf tail = vf_fma(vf_mul(s, z), p, vf_fma(s_err, z, s_err));
+    tail = vf_fma(s, vf_set1(0x1.4ae0cp-25f), vf_fma(tail, scale, err));
+    /* n + t + tail, then hi + lo */
+    vf n = vi_to_vf(e), h = vf_add(n, t);
+    tail = vf_add(vf_sub(t, vf_sub(h, n)), tail);
+    vf hi = vf_add(h, tail);
+    *lo = vf_sub(tail, vf_sub(hi, h));
+    return hi;
+}
+
+/* x^y */
+VEC vf vf_pow(vf x, vf y)
+{
+    vf zero = vf_zero(), one = vf_set1(1.0f), inf = vf_set1(__builtin_inff());
+    vf a = vf_abs(x), lo, err, n;
+    vf hi = vf_log2_wide_(a, &lo);
+    hi = vf_sel(vf_eq(a, zero), vf_neg(inf), vf_sel(vf_lt(a, inf), hi, a));
+    vf p = vf_two_prod(y, hi, &err);
+    err = vf_fma(y, lo, err);
+    err = vf_sel(vf_lt(vf_abs(p), vf_set1(200.0f)), err, zero);
+    p = vf_at_most(vf_at_least(p, -200.0f), 200.0f);
+    n = vf_rint(p);
+    vf r = vf_add(vf_sub(p, n), err);
+    vf w = vf_mul(r, VEC_POLY(r, 0.693147182f, 0.240226507f, 0.0555040501f, 0.00961808674f,
+                              0.00133379514f, 0.000154521811f, 1.43294019e-05f));
+    vf z = vf_scale2(vf_add(one, w), n);
+
+    /* negative x: only for integers y, with the sign of odd ones */
+    vf half_y = vf_mul(y, vf_set1(0.5f));
+    vm whole = vf_eq(vf_rint(y), y);
+    vm odd = vm_and(whole, vf_ne(vf_rint(half_y), half_y));
+    z = vf_sel(odd, vf_copysign(z, x), z);
+    vm bad = vm_and(vm_and(vf_lt(x, zero), vf_lt(a, inf)), vm_not(whole));
+    z = vf_sel(bad, vf_set1(__builtin_nanf("")), z);
+    /* x^0 = 1^y = (-1)^(+-inf) = 1, even for NaN */
+    vm unit = vm_or(vf_eq(x, one), vm_and(vf_eq(a, one), vf_eq(vf_abs(y), inf)));
+    return vf_sel(vm_or(unit, vf_eq(y, zero)), one, z);
+}
+
+/* s = sin(2 pi u), c = cos(2 pi u) for |u| < 2^20: u = k/4 + r, |r| <= 1/8 */
+VEC void vf_sincos2pi(vf u, vf *s, vf *c)
+{
+    vf k = vf_rint(vf_mul(u, vf_set1(4.0f)));
+    vf r = vf_fnma(k, vf_set1(0.25f), u), z = vf_mul(r, r);
+    vf sine = vf_mul(r, VEC_POLY(z, 6.28318501f, -41.341507f, 81.571701f, -74.615448f));
+    vf cosine = VEC_POLY(z, 1.0f, -19.7392082f, 64.9391403f, -85.423111f, 58.5601883f);
+    vi quadrant = vf_to_vi(k), two = vi_set1(2);
+    vm swap = vi_eq(vi_and(quadrant, vi_set1(1)), vi_set1(1));
+    vi s_sign = vi_shl(vi_and(quadrant, two), 30);
+    vi c_sign = vi_shl(vi_and(vi_add(quadrant, vi_set1(1)), two), 30);
+    *s = vi_as_vf(vi_xor(vf_as_vi(vf_sel(swap, cosine, sine)), s_sign));
+    *c = vi_as_vf(vi_xor(vf_as_vi(vf_sel(swap, sine, cosine)), c_sign));
+}
+
+#endif
