@@ -1,65 +1,204 @@
 /*
- * sums.h: sums whose bits depend on the shape alone.
+ * sums.h: sums, maxima and their kin whose bits depend on the shape alone.
  *
- * A long sum is cut into slabs of fixed extent; each slab is added up in order, the slabs are then
- * combined two by two.  The number of slabs follows from the shape, never from the threads.
+ * An axis is cut into chunks of fixed extent; each is folded in order, the chunks are then joined
+ * two by two.  The chunks follow from the length of the axis and what lies inside it, never from
+ * the threads nor from the outer axes, so that a row gives the same bits alone and in a batch.
  */
 #ifndef FNN_SUMS_H
 #define FNN_SUMS_H
 
+#include <math.h>
+
 #include "fnn.h"
 #include "parallel.h"
 #include "vec.h"
+#include "vmath.h"
 
-#define SLAB_ROWS 64          /* rows added in order: short enough to share, long enough to stream */
-#define SLABS_MAX 64
+enum {
+    FOLD_SUM,                 /* x                                                            */
+    FOLD_SQUARES,             /* (x - p)^2                                                    */
+    FOLD_EXP,                 /* exp(x - p)                                                   */
+    FOLD_MAX,
+    FOLD_MIN
+};
 
-/* Slabs for a sum over `rows` whose partial results take `width` floats each. */
-static inline int64_t slab_count(int64_t rows, int64_t width)
+/* out[o][j] = fold over i of x[o][i][j].  x: (outer, n, inner); out, p: (outer, inner). */
+typedef struct {
+    const float *x;
+    const float *p;           /* what the fold subtracts; NULL = 0                            */
+    float *out;
+    int64_t outer, n, inner;
+    int acc;                  /* sums only: add to out                                        */
+} fold;
+
+#define FOLD_RUN 4096         /* neighbours in a chunk: 64 additions deep                     */
+#define FOLD_ROWS 64          /* rows in a chunk: short enough to share, long enough to stream */
+#define FOLD_COLS 64          /* columns of one task: four vectors                            */
+
+VEC vf fold_start(int kind)
 {
-    int64_t room = FNN_SHARED_BYTES / (int64_t)sizeof(float) / (width > 0 ? width : 1);
-    int64_t n = (rows + SLAB_ROWS - 1) / SLAB_ROWS;
-    if (n > SLABS_MAX) n = SLABS_MAX;
-    if (n > room) n = room;
-    return n > 0 ? n : 1;
+    return kind == FOLD_MAX ? vf_set1(-INFINITY) : kind == FOLD_MIN ? vf_set1(INFINITY) : vf_zero();
 }
 
-/* parts[0] += parts[1] + ... + parts[n-1], two by two.  parts: (n, width), columns j..j+cols. */
-static inline void combine_slabs(float *parts, int64_t n, int64_t width, int64_t j, int cols)
+VEC vf fold_map(int kind, vf x, vf p)
+{
+    if (kind == FOLD_SQUARES) x = vf_sub(x, p), x = vf_mul(x, x);
+    if (kind == FOLD_EXP) x = vf_exp(vf_sub(x, p));
+    return x;
+}
+
+VEC vf fold_join(int kind, vf a, vf b)
+{
+    return kind == FOLD_MAX ? vf_max(a, b) : kind == FOLD_MIN ? vf_min(a, b) : vf_add(a, b);
+}
+
+VEC float fold_lanes(int kind, vf a)
+{
+    return kind == FOLD_MAX ? vf_hmax(a) : kind == FOLD_MIN ? vf_hmin(a) : vf_hsum(a);
+}
+
+/* The number of chunks: their results for one outer index fit the shared scratch. */
+static inline int64_t fold_chunks(int64_t n, int64_t inner)
+{
+    const int64_t room = FNN_SHARED_BYTES / (int64_t)sizeof(float) / (inner > 0 ? inner : 1);
+    const int64_t step = inner == 1 ? FOLD_RUN : FOLD_ROWS;
+    int64_t chunks = (n + step - 1) / step;
+    if (chunks > room) chunks = room;
+    return chunks > 0 ? chunks : 1;
+}
+
+/* One number from n neighbours. */
+VEC float fold_run(int kind, const float *x, int64_t n, float shift)
+{
+    const vf start = fold_start(kind), p = vf_set1(shift);
+    vf s[4] = {start, start, start, start};
+    int64_t i = 0;
+    for (; i + 4 * FNN_LANES <= n; i += 4 * FNN_LANES)
+        for (int k = 0; k < 4; k++)
+            s[k] = fold_join(kind, s[k], fold_map(kind, vf_load(x + i + k * FNN_LANES), p));
+    for (; i + FNN_LANES <= n; i += FNN_LANES)
+        s[0] = fold_join(kind, s[0], fold_map(kind, vf_load(x + i), p));
+    if (i < n) {
+        const int left = (int)(n - i);
+        const vf last = fold_map(kind, vf_load_n(x + i, left), p);
+        s[1] = fold_join(kind, s[1], vf_sel(vm_first(left), last, start));
+    }
+    return fold_lanes(kind, fold_join(kind, fold_join(kind, s[0], s[1]),
+                                      fold_join(kind, s[2], s[3])));
+}
+
+/* out[j] = fold over rows of x[.][j], cols <= FOLD_COLS columns.  `step` from row to row. */
+VEC void fold_rows(int kind, const float *x, int64_t rows, int64_t step, int cols, const float *p,
+                   float *out, int acc)
+{
+    const vf start = fold_start(kind);
+    if (cols == FOLD_COLS && !p && !acc) {
+        vf s[4] = {start, start, start, start};
+        for (int64_t i = 0; i < rows; i++)
+            for (int k = 0; k < 4; k++)
+                s[k] = fold_join(kind, s[k],
+                                 fold_map(kind, vf_load(x + i * step + k * FNN_LANES), vf_zero()));
+        for (int k = 0; k < 4; k++) vf_store(out + k * FNN_LANES, s[k]);
+        return;
+    }
+    for (int j = 0; j < cols; j += FNN_LANES) {
+        const int n = cols - j < FNN_LANES ? cols - j : FNN_LANES;
+        const vf shift = p ? vf_load_n(p + j, n) : vf_zero();
+        vf s = start;
+        for (int64_t i = 0; i < rows; i++)
+            s = fold_join(kind, s, fold_map(kind, vf_load_n(x + i * step + j, n), shift));
+        vf_store_n(out + j, acc ? vf_add(vf_load_n(out + j, n), s) : s, n);
+    }
+}
+
+/* Short rows side by side, one in each lane: x: (rows, n), rows <= 16. */
+VEC void fold_short(int kind, const float *x, int rows, int64_t n, const float *p, float *out,
+                    int acc)
+{
+    const vf shift = p ? vf_load_n(p, rows) : vf_zero();
+    vf s = fold_start(kind);
+    for (int64_t j = 0; j < n; j++) {
+        float column[FNN_LANES] = {0};
+        for (int i = 0; i < rows; i++) column[i] = x[i * n + j];
+        s = fold_join(kind, s, fold_map(kind, vf_load(column), shift));
+    }
+    vf_store_n(out, acc ? vf_add(vf_load_n(out, rows), s) : s, rows);
+}
+
+/* The chunks of columns j.. of one outer index joined: parts[0] = parts[0] + ... + parts[n-1]. */
+VEC void fold_parts(int kind, float *parts, int64_t n, int64_t width, int cols)
 {
     for (int64_t step = 1; step < n; step *= 2)
         for (int64_t i = 0; i + step < n; i += 2 * step) {
-            float *a = parts + i * width + j;
-            const float *b = parts + (i + step) * width + j;
-            vf_store_n(a, vf_add(vf_load_n(a, cols), vf_load_n(b, cols)), cols);
+            float *a = parts + i * width;
+            const float *b = parts + (i + step) * width;
+            vf_store_n(a, fold_join(kind, vf_load_n(a, cols), vf_load_n(b, cols)), cols);
         }
 }
 
-/* out[j] (+)= sum over i of x[i][j].  x: (rows, cols).  The whole team, barrier at the end. */
+/* The whole team; barrier at the end.  `kind` is a constant wherever this is called. */
+VEC void fold_axis(int kind, const fold *f, const fnn_scratch *s)
+{
+    const int64_t n = f->n, inner = f->inner;
+    if (inner == 1 && n <= FNN_LANES) {
+        FNN_FOR
+        for (int64_t t = 0; t < (f->outer + FNN_LANES - 1) / FNN_LANES; t++) {
+            const int64_t o = t * FNN_LANES;
+            const int rows = f->outer - o < FNN_LANES ? (int)(f->outer - o) : FNN_LANES;
+            fold_short(kind, f->x + o * n, rows, n, f->p ? f->p + o : NULL, f->out + o, f->acc);
+        }
+        return;
+    }
+    const int64_t chunks = fold_chunks(n, inner), blocks = (inner + FOLD_COLS - 1) / FOLD_COLS;
+    const int64_t room = FNN_SHARED_BYTES / (int64_t)sizeof(float) / (chunks * (inner ? inner : 1));
+    const int direct = chunks == 1;
+    const int64_t group = direct ? f->outer : room;
+    for (int64_t first = 0; first < f->outer; first += group) {
+        const int64_t outer = f->outer - first < group ? f->outer - first : group;
+        FNN_FOR
+        for (int64_t t = 0; t < outer * chunks * blocks; t++) {
+            const int64_t part = t / blocks, j = t % blocks * FOLD_COLS;
+            const int64_t o = first + part / chunks, chunk = part % chunks;
+            const int64_t lo = n * chunk / chunks, hi = n * (chunk + 1) / chunks;
+            const int cols = inner - j < FOLD_COLS ? (int)(inner - j) : FOLD_COLS;
+            const float *x = f->x + (o * n + lo) * inner + j, *p = f->p ? f->p + o * inner + j : NULL;
+            float *out = direct ? f->out + o * inner + j : s->shared + part * inner + j;
+            const int acc = direct && f->acc;
+            if (inner == 1) {
+                const float y = fold_run(kind, x, hi - lo, p ? *p : 0.0f);
+                *out = acc ? *out + y : y;
+            } else {
+                fold_rows(kind, x, hi - lo, inner, cols, p, out, acc);
+            }
+        }
+        if (direct) continue;
+        const int64_t strips = (inner + FNN_LANES - 1) / FNN_LANES;
+        FNN_FOR
+        for (int64_t t = 0; t < outer * strips; t++) {
+            const int64_t o = t / strips, j = t % strips * FNN_LANES;
+            const int cols = inner - j < FNN_LANES ? (int)(inner - j) : FNN_LANES;
+            float *parts = s->shared + o * chunks * inner + j, *out = f->out + (first + o) * inner + j;
+            fold_parts(kind, parts, chunks, inner, cols);
+            const vf y = vf_load_n(parts, cols);
+            vf_store_n(out, f->acc ? vf_add(vf_load_n(out, cols), y) : y, cols);
+        }
+    }
+}
+
+/* out[o][j] (+)= sum over i of x[o][i][j].  x: (outer, n, inner).  The whole team. */
+static void axis_sums(const float *x, int64_t outer, int64_t n, int64_t inner, float *out, int acc,
+                      const fnn_scratch *s)
+{
+    const fold f = {.x = x, .out = out, .outer = outer, .n = n, .inner = inner, .acc = acc};
+    fold_axis(FOLD_SUM, &f, s);
+}
+
+/* out[j] (+)= sum over i of x[i][j].  x: (rows, cols). */
 static inline void column_sums(const float *x, int64_t rows, int64_t cols, float *out, int acc,
                                const fnn_scratch *s)
 {
-    const int64_t slabs = slab_count(rows, cols), blocks = (cols + FNN_LANES - 1) / FNN_LANES;
-    float *parts = slabs > 1 ? s->shared : out;
-    const int direct = slabs == 1;
-    FNN_FOR
-    for (int64_t t = 0; t < slabs * blocks; t++) {
-        const int64_t slab = t / blocks, j = t % blocks * FNN_LANES;
-        const int n = cols - j < FNN_LANES ? (int)(cols - j) : FNN_LANES;
-        vf sum = direct && acc ? vf_load_n(out + j, n) : vf_zero();
-        for (int64_t i = rows * slab / slabs; i < rows * (slab + 1) / slabs; i++)
-            sum = vf_add(sum, vf_load_n(x + i * cols + j, n));
-        vf_store_n(parts + slab * cols + j, sum, n);
-    }
-    if (direct) return;
-    FNN_FOR
-    for (int64_t b = 0; b < blocks; b++) {
-        const int64_t j = b * FNN_LANES;
-        const int n = cols - j < FNN_LANES ? (int)(cols - j) : FNN_LANES;
-        combine_slabs(parts, slabs, cols, j, n);
-        vf sum = vf_load_n(parts + j, n);
-        vf_store_n(out + j, acc ? vf_add(vf_load_n(out + j, n), sum) : sum, n);
-    }
+    axis_sums(x, 1, rows, cols, out, acc, s);
 }
 
 #endif

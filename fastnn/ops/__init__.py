@@ -3,7 +3,15 @@
 Importing this package gives Tensor its operators and methods.
 """
 
-from .linear import linear, matmul
-from .random import manual_seed
+# ruff: noqa: F403
+from . import linear as _linear
+from . import movement as _movement
+from . import random as _random
+from .linear import *
+from .movement import *
+from .random import *
 
-__all__ = ["linear", "manual_seed", "matmul"]
+__all__: list[str] = []
+__all__ += _linear.__all__
+__all__ += _movement.__all__
+__all__ += _random.__all__

@@ -11,6 +11,8 @@ from ..errors import ShapeError
 from .checks import need_float32
 from .movement import expand
 
+__all__ = ["linear", "matmul"]
+
 MATMUL, LINEAR, LINEAR_RELU = OPS["matmul"], OPS["linear"], OPS["linear_relu"]
 
 

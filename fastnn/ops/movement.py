@@ -1,11 +1,361 @@
-"""Ops that move elements without computing."""
+"""Ops that move elements without computing: shapes, axes, broadcasting, joining and splitting."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
+from operator import index
 from typing import Any
 
-from .._core import Tensor
+from .. import _core
+from .._core import OPS, Tensor, add_method, as_tensor, call, view
+from ..errors import ShapeError
+from .checks import need_axis, need_shape
+
+__all__ = [
+    "broadcast_to", "clone", "contiguous", "flatten", "movedim", "permute", "reshape", "squeeze",
+    "swapaxes", "t", "transpose", "unflatten", "unsqueeze",
+]
+
+STRIDED, EXPAND = OPS["strided"], OPS["expand"]
+_AXES = 6  # of a strided record
+
+
+# ---------------------------------------------------------------- walks over strides
+
+
+def _strides(shape: Sequence[int]) -> list[int]:
+    """Elements from one index to the next along each axis."""
+    steps = [1] * len(shape)
+    for i in range(len(shape) - 2, -1, -1):
+        steps[i] = steps[i + 1] * shape[i + 1]
+    return steps
+
+
+def _merge(sizes: Sequence[int], strides: Sequence[int]) -> tuple[list[int], list[int]]:
+    """The same walk with as few axes as possible."""
+    n: list[int] = []
+    s: list[int] = []
+    for size, stride in zip(sizes, strides, strict=True):
+        if size == 1:
+            continue
+        if n and s[-1] == stride * size:
+            n[-1] *= size
+            s[-1] = stride
+        else:
+            n.append(size)
+            s.append(stride)
+    return n, s
+
+
+def _dim(x: Tensor, n: list[int], s: list[int], offset: int) -> tuple[int, ...]:
+    """The record of a merged walk of at most _AXES axes."""
+    fill = _AXES - len(n)
+    return (*[1] * fill, *n, *[0] * fill, *s, offset, x.numel(), x.dtype.itemsize)
+
+
+def _copy(x: Tensor, shape: tuple[int, ...], n: list[int], s: list[int], offset: int = 0) -> Tensor:
+    """A new tensor of `shape` read from x along a merged walk of at most _AXES axes."""
+    return call(STRIDED, (x,), (shape,), _dim(x, n, s, offset), (), 0, (x.dtype,))
+
+
+def clone(input: Any) -> Tensor:
+    """A copy in memory of its own; gradients flow through.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.clone(fastnn.tensor([1.0, 2.0])).tolist()
+        [1.0, 2.0]
+    """
+    x = as_tensor(input)
+    return _copy(x, x.shape, [x.numel()], [1])
+
+
+def contiguous(input: Any) -> Tensor:
+    """The tensor itself: fastnn tensors are always C-contiguous."""
+    return as_tensor(input)
+
+
+# ---------------------------------------------------------------- order of axes
+
+
+def permute(input: Any, *dims: Any) -> Tensor:
+    """The axes in another order: axis i of the result is axis dims[i] of the input.
+
+    Errors: ShapeError where dims does not name every axis once.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.zeros(2, 3, 4).permute(2, 0, 1).shape
+        (4, 2, 3)
+    """
+    x = as_tensor(input)
+    if len(dims) == 1 and not hasattr(dims[0], "__index__"):
+        dims = tuple(dims[0])
+    order = [need_axis("permute", d, x.ndim) for d in dims]
+    if sorted(order) != list(range(x.ndim)):
+        raise ShapeError(f"permute: dims: got {tuple(dims)}; need each of the {x.ndim} axes once")
+    return _permute(x, order)
+
+
+def _permute(x: Tensor, order: list[int]) -> Tensor:
+    """permute by a checked order."""
+    rank = len(order)
+    if order == list(range(rank)):
+        return x
+    if rank > 1 and order == [*range(rank - 2), rank - 1, rank - 2]:
+        return _core.lazy_transpose(x)
+    shape, steps = x.shape, _strides(x.shape)
+    to = tuple([shape[i] for i in order])
+    n, s = _merge(to, [steps[i] for i in order])
+    if len(n) <= _AXES:
+        return _copy(x, to, n, s)
+    # More axes than a record holds: bring one axis after the other to the front.
+    where = list(range(rank))
+    for axis in reversed(order):
+        i = where.index(axis)
+        shape = x.shape
+        outer, m, inner = prod(shape[:i]), shape[i], prod(shape[i + 1:])
+        n, s = _merge((m, outer, inner), (inner, m * inner, 1))
+        x = _copy(x, (m, *shape[:i], *shape[i + 1:]), n, s)
+        where.insert(0, where.pop(i))
+    return x
+
+
+def _transpose_copy(x: Tensor) -> Tensor:
+    """The last two axes swapped, in memory."""
+    *batch, m, n = x.shape
+    sizes, strides = _merge((prod(batch), n, m), (m * n, 1, n))
+    return _copy(x, (*batch, n, m), sizes, strides)
+
+
+def transpose(input: Any, dim0: int, dim1: int) -> Tensor:
+    """Two axes swapped.  Swapping the last two costs nothing until something but matmul reads it.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.zeros(2, 3, 4).transpose(0, 2).shape
+        (4, 3, 2)
+    """
+    x = as_tensor(input)
+    rank = x.ndim
+    a, b = need_axis("transpose", dim0, rank), need_axis("transpose", dim1, rank)
+    if a == b:
+        return x
+    if a + b == 2 * rank - 3:  # only the last two axes add up to this
+        return _core.lazy_transpose(x)
+    order = list(range(rank))
+    order[a], order[b] = b, a
+    return _permute(x, order)
+
+
+swapaxes = transpose
+
+
+def movedim(input: Any, source: Any, destination: Any) -> Tensor:
+    """Axes moved to other places, the rest in their old order.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.zeros(2, 3, 4).movedim(0, -1).shape
+        (3, 4, 2)
+    """
+    x = as_tensor(input)
+    a = [source] if hasattr(source, "__index__") else list(source)
+    b = [destination] if hasattr(destination, "__index__") else list(destination)
+    a, b = ([need_axis("movedim", d, x.ndim) for d in axes] for axes in (a, b))
+    if len(a) != len(b) or len(set(a)) != len(a) or len(set(b)) != len(b):
+        raise ShapeError(f"movedim: got {source} to {destination}; need as many places as axes")
+    order = [i for i in range(x.ndim) if i not in a]
+    for place, axis in sorted(zip(b, a, strict=True)):
+        order.insert(place, axis)
+    return _permute(x, order)
+
+
+def t(input: Any) -> Tensor:
+    """The transpose of a matrix; tensors of fewer axes as they are."""
+    x = as_tensor(input)
+    if x.ndim > 2:
+        raise ShapeError(f"t: input: got shape {x.shape}; need at most 2 axes: use .mT")
+    return _core.lazy_transpose(x) if x.ndim == 2 else x
+
+
+def _big_t(x: Tensor) -> Tensor:
+    """All axes in reverse order."""
+    return _permute(x, list(range(x.ndim))[::-1])
+
+
+def _matrix_t(x: Tensor) -> Tensor:
+    """The last two axes swapped."""
+    if x.ndim < 2:
+        raise ShapeError(f"mT: input: got shape {x.shape}; need at least 2 axes")
+    return _core.lazy_transpose(x)
+
+
+# ---------------------------------------------------------------- shapes
+
+
+def reshape(input: Any, *shape: Any) -> Tensor:
+    """The same elements under another shape, in shared memory; one size may be -1.
+
+    Errors: ShapeError naming both shapes where the number of elements differs.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.zeros(2, 6).reshape(3, -1).shape
+        (3, 4)
+    """
+    x = as_tensor(input)
+    if len(shape) == 1 and not hasattr(shape[0], "__index__"):
+        shape = tuple(shape[0])
+    sizes = [index(s) for s in shape]
+    if -1 in sizes:
+        known = 1
+        for s in sizes:
+            known *= s if s != -1 else 1
+        if known <= 0 or sizes.count(-1) > 1 or x.numel() % known:
+            raise ShapeError(
+                f"reshape: shape: got {tuple(shape)} for {x.shape}; need {x.numel()} elements, "
+                "with at most one -1"
+            )
+        sizes[sizes.index(-1)] = x.numel() // known
+    return view(x, sizes)
+
+
+def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """The axes from start_dim to end_dim as one.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.zeros(2, 3, 4).flatten(1).shape
+        (2, 12)
+    """
+    x = as_tensor(input)
+    shape = x.shape
+    a = need_axis("flatten", start_dim, len(shape))
+    b = need_axis("flatten", end_dim, len(shape))
+    if a > b:
+        raise ShapeError(f"flatten: dims: got {start_dim} to {end_dim}; need start before end")
+    return view(x, (*shape[:a], prod(shape[a : b + 1]), *shape[b + 1 :]))
+
+
+def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Tensor:
+    """One axis as several; one of their sizes may be -1.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.zeros(2, 12).unflatten(1, (3, -1)).shape
+        (2, 3, 4)
+    """
+    x = as_tensor(input)
+    d = need_axis("unflatten", dim, x.ndim)
+    shape, inner = x.shape, [index(s) for s in sizes]
+    known = prod(s for s in inner if s != -1)
+    if inner.count(-1) == 1 and known > 0:
+        inner[inner.index(-1)] = shape[d] // known
+    if -1 in inner or prod(inner) != shape[d]:
+        raise ShapeError(
+            f"unflatten: sizes: got {tuple(sizes)} for axis {d} of {shape}; "
+            f"need a product of {shape[d]}"
+        )
+    return view(x, (*shape[:d], *inner, *shape[d + 1 :]))
+
+
+def squeeze(input: Any, dim: int | Sequence[int] | None = None) -> Tensor:
+    """Axes of size 1 left out: all of them, or those of dim that have size 1.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.zeros(1, 3, 1).squeeze(0).shape
+        (3, 1)
+    """
+    x = as_tensor(input)
+    shape = x.shape
+    if dim is None:
+        return view(x, [s for s in shape if s != 1])
+    dims = (dim,) if hasattr(dim, "__index__") else tuple(dim)
+    gone = {need_axis("squeeze", d, len(shape)) for d in dims}
+    return view(x, [s for i, s in enumerate(shape) if s != 1 or i not in gone])
+
+
+def unsqueeze(input: Any, dim: int) -> Tensor:
+    """A new axis of size 1 at dim.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.zeros(3, 4).unsqueeze(-1).shape
+        (3, 4, 1)
+    """
+    x = as_tensor(input)
+    shape = list(x.shape)
+    shape.insert(need_axis("unsqueeze", dim, len(shape) + 1), 1)
+    return view(x, shape)
+
+
+# ---------------------------------------------------------------- broadcasting
 
 
 def expand(input: Any, *shape: Any) -> Tensor:
-    raise AssertionError
+    """Axes of size 1, and new leading ones, repeated to a larger shape; -1 keeps a size.
+
+    Errors: ShapeError naming both shapes.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.ones(3, 1).expand(2, 3, 4).shape
+        (2, 3, 4)
+    """
+    x = as_tensor(input)
+    if len(shape) == 1 and not hasattr(shape[0], "__index__"):
+        shape = tuple(shape[0])
+    old = x.shape
+    new = len(shape) - len(old)
+    to = tuple([old[i - new] if s == -1 and i >= new else index(s) for i, s in enumerate(shape)])
+    if to == old:
+        return x
+    if new < 0 or any(s not in (1, z) for s, z in zip(old, to[new:], strict=True)):
+        raise ShapeError(f"expand: shape: got {shape} for {old}; need sizes that differ only where "
+                         "the input has size 1 or no axis")
+    if min(to) < 0:
+        raise ShapeError(f"expand: shape: got {shape} for {old}; need no negative size")
+    return _expand(x, (1,) * new + old, to)
+
+
+def _expand(x: Tensor, old: tuple[int, ...], to: tuple[int, ...]) -> Tensor:
+    """One record for each run of stretched axes, innermost first: it repeats the least."""
+    shape, end = list(old), len(to)
+    x = view(x, old)
+    while end > 0:
+        if shape[end - 1] == to[end - 1]:
+            end -= 1
+            continue
+        start = end
+        while start > 0 and shape[start - 1] == 1:
+            start -= 1
+        shape[start:end] = to[start:end]
+        dim = (prod(shape[:start]), prod(to[start:end]), prod(shape[end:]), x.dtype.itemsize)
+        x = call(EXPAND, (x,), (tuple(shape),), dim, (), 0, (x.dtype,))
+        end = start
+    return x
+
+
+def broadcast_to(input: Any, size: Any) -> Tensor:
+    """The tensor repeated along axes of size 1 and new leading axes; see ``Tensor.expand``."""
+    return expand(input, need_shape("broadcast_to", (size,)))
+
+
+def _binary_shape(method: Any) -> Any:
+    """The method that takes the shape of another tensor."""
+    return lambda x, other: method(x, other.shape)
+
+
+for _name, _value in {
+    "T": property(_big_t), "mT": property(_matrix_t), "clone": clone, "contiguous": contiguous,
+    "expand": expand, "flatten": flatten, "movedim": movedim, "permute": permute,
+    "reshape": reshape, "squeeze": squeeze, "swapaxes": swapaxes, "t": t, "transpose": transpose,
+    "unflatten": unflatten, "unsqueeze": unsqueeze, "view": reshape,
+    "broadcast_to": broadcast_to, "expand_as": _binary_shape(expand),
+    "reshape_as": _binary_shape(reshape), "view_as": _binary_shape(reshape),
+}.items():
+    add_method(_name, _value)
+_core.bind(expand=expand, transpose_copy=_transpose_copy)

@@ -3,8 +3,9 @@
 An op NAME of family F is ``F.NAME(ins, dim, f) -> outputs`` and, if it has a gradient,
 ``F.NAME_grad(ins, outs, gouts, want, dim, f) -> gradients of the inputs``. ins, outs and gouts are
 lists of arrays in slot order (None where backward may not look, or where an output was not used);
-want says which input gradients to compute, the others are None. Nothing here forces a dtype:
-float32 when it stands in for a kernel, float64 when a gradient is checked.
+want says which input gradients to compute, the others are None. A result may come in any shape of
+the right size: a record knows the axes it has merged, not those of its tensors. Nothing here forces
+a dtype: float32 when it stands in for a kernel, float64 when a gradient is checked.
 """
 
 from __future__ import annotations

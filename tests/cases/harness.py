@@ -30,12 +30,15 @@ class Launch:
 
     def reference(self, ins: list[np.ndarray]) -> tuple[np.ndarray, ...]:
         with np.errstate(all="ignore"):
-            return tuple(np.asarray(y) for y in self.forward(ins, self.dim, self.f))
+            results = self.forward(ins, self.dim, self.f)
+        return tuple(np.reshape(y, o.shape) for y, o in zip(results, self.outs, strict=True))
 
     def reference_grad(self, ins, outs, gouts, want) -> list[Any]:
         with np.errstate(all="ignore"):
-            return self.backward(self.hide(ins, 0), self.hide(outs, len(ins)), gouts, want,
-                                 self.dim, self.f)
+            grads = self.backward(self.hide(ins, 0), self.hide(outs, len(ins)), gouts, want,
+                                  self.dim, self.f)
+        return [None if g is None else np.reshape(g, a.shape)
+                for g, a in zip(grads, self.ins, strict=True)]
 
     def hide(self, arrays, first: int) -> list[Any]:
         """The slots backward says it needs; the others are None, as in the engine."""
