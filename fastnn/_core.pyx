@@ -119,6 +119,9 @@ cdef Storage new_storage(long long nbytes):
     return s
 
 
+cdef Storage EMPTY = new_storage(0)
+
+
 cdef int parse_shape(object shape, long long *dims, long long *numel) except -1:
     """Sizes into dims, their checked product into numel; the rank is returned."""
     cdef int rank = 0
@@ -176,7 +179,7 @@ cdef Tensor scalar(double value):
 cdef Tensor alias(Tensor t, type cls, bint tracked):
     """Another handle on the same memory; tracked: and on the same place in the graph."""
     realize(t)
-    cdef Tensor v = cls.__new__(cls)
+    cdef Tensor v = Tensor.__new__(Tensor) if cls is Tensor else Tensor.__new__(cls)
     attach(v, t.store)
     v.data = t.data
     v.dtype = t.dtype
@@ -203,6 +206,11 @@ def view(Tensor t not None, shape):
 def detach(Tensor t not None, type cls=Tensor):
     """The same memory outside the graph; cls may be a subclass of Tensor."""
     return alias(t, cls, False)
+
+
+def as_subclass(Tensor t not None, type cls):
+    """The same memory at the same place in the graph, as an instance of a subclass of Tensor."""
+    return alias(t, cls, True)
 
 
 # ---------------------------------------------------------------- lazy transpose
@@ -1044,6 +1052,21 @@ cdef class Tensor:
     """
     __array_priority__ = 1000
 
+    def __cinit__(self):
+        # Even Tensor.__new__(Tensor) from Python must be a tensor: an empty one.
+        self.dtype = F32
+        self.rank = 1
+        attach(self, EMPTY)
+
+    def __init__(self, data=()):
+        """A float32 tensor with a copy of data; fastnn.tensor() keeps the dtype."""
+        cdef Tensor t = tensor(data, F32)
+        attach(self, t.store)
+        self.data = t.data
+        self.rank = t.rank
+        self.n = t.n
+        memcpy(self.dims, t.dims, t.rank * sizeof(long long))
+
     def __dealloc__(self):
         if self.store is not None:
             self.store.handles -= 1
@@ -1473,6 +1496,13 @@ def op_info(str name):
     """What ops.def says of an op: input gradients, slots backward needs, inputs it changes."""
     cdef const fnn_op_info *i = &fnn_ops[<int>OPS[name]]
     return {"diff": i.diff, "needs": i.needs, "writes": i.writes}
+
+
+def flops(str op, dim):
+    """Floating-point operations of a forward record of op with these constants."""
+    cdef fnn_call c
+    set_constants(&c, OPS[op], dim, ())
+    return fnn_flops(&c)
 
 
 def unchecked_launch(int op, arrays, grads, int n_in, dim, f, int acc=0, bint backward=False, int threads=1):
