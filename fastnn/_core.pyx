@@ -610,6 +610,11 @@ def use_reference(table):
     reference = None if table is None else {OPS[k]: v for k, v in table.items()}
 
 
+def backend_is_numpy():
+    """Whether records go to the NumPy reference."""
+    return reference is not None
+
+
 # ---------------------------------------------------------------- the graph
 
 cdef list graveyard = []

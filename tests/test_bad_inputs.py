@@ -1,0 +1,303 @@
+"""The catalogue of bad inputs: each raises the named error, in C and NumPy alike, and changes nothing.
+
+For every row: no crash; the same type and text from both backends; inputs, parameters and the random
+state as before; the next valid call gives the same bits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import _core, nn, optim, reference
+from fastnn.errors import DTypeError, GraphError, IndexRangeError, ShapeError
+
+F = nn.functional
+REFERENCE = reference.table(list(_core.OPS))
+NUMPY_RUN = _core.backend_is_numpy()
+
+
+def f(*shape: int) -> fastnn.Tensor:
+    """A float32 tensor that depends on its shape only."""
+    return fastnn.tensor(np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32))
+
+
+def i(*values: int) -> fastnn.Tensor:
+    return fastnn.tensor(np.array(values, np.int64))
+
+
+def leaf(*shape: int) -> fastnn.Tensor:
+    return f(*shape).requires_grad_()
+
+
+class Bad(NamedTuple):
+    name: str
+    call: Callable[[], Any]
+    error: type[BaseException]
+    text: str = ""            # a regular expression the message must contain
+
+
+def mutated_before_backward() -> None:
+    x = leaf(3)
+    y = x * 2
+    z = (y * y).sum()
+    with fastnn.no_grad():
+        y.add_(1.0)
+    z.backward()
+
+
+def second_backward() -> None:
+    z = (leaf(3) ** 2).sum()
+    z.backward()
+    z.backward()
+
+
+def in_place_on_leaf() -> None:
+    x = leaf(3)
+    x += 1
+
+
+def in_place_on_shared_memory() -> None:
+    y = leaf(4) * 1
+    view = y.view(2, 2)
+    y.mul_(2.0)
+    del view
+
+
+
+SHAPES = [
+    Bad("add-mismatch", lambda: f(2, 3) + f(4, 3), ShapeError, r"add: .*\(2, 3\) and \(4, 3\)"),
+    Bad("sub-mismatch", lambda: f(2, 3) - f(2), ShapeError, "sub"),
+    Bad("compare-mismatch", lambda: f(2, 3) < f(2), ShapeError, r"\(2, 3\) and \(2,\)"),
+    Bad("where-mismatch", lambda: fastnn.where(f(2) > 0, f(3), f(3)), ShapeError, "where"),
+    Bad("inplace-broadcast", lambda: f(3).add_(f(2, 3)), ShapeError, r"add_"),
+    Bad("matmul-inner", lambda: f(2, 3) @ f(4, 5), ShapeError, r"matmul: .*\(2, 3\) and \(4, 5\)"),
+    Bad("matmul-batch", lambda: f(2, 3, 4) @ f(3, 4, 5), ShapeError, "batch"),
+    Bad("matmul-scalar", lambda: fastnn.matmul(f(), f(2, 2)), ShapeError, "matmul"),
+    Bad("linear-features", lambda: F.linear(f(2, 3), f(4, 5)), ShapeError,
+        r"linear: input: got shape \(2, 3\); need \(\.\.\., 5\)"),
+    Bad("linear-rank", lambda: F.linear(f(2, 3), f(3)), ShapeError, "linear: weight"),
+    Bad("linear-bias", lambda: F.linear(f(2, 3), f(4, 3), f(5)), ShapeError, "linear: bias"),
+    Bad("linear-scalar", lambda: F.linear(f(), f(4, 3)), ShapeError, "linear: input"),
+    Bad("reshape-size", lambda: f(2, 3).reshape(4, 2), ShapeError, r"\(4, 2\)"),
+    Bad("reshape-two-unknown", lambda: f(2, 3).reshape(-1, -1), ShapeError),
+    Bad("reshape-unknown-zero", lambda: fastnn.zeros(0, 3).reshape(-1, 0), ShapeError),
+    Bad("reshape-negative", lambda: f(2, 3).reshape(-2, 3), ShapeError),
+    Bad("zeros-negative", lambda: fastnn.zeros(-1), ShapeError),
+    Bad("zeros-overflow", lambda: fastnn.zeros(2**31, 2**31, 2**31), ShapeError),
+    Bad("zeros-huge-size", lambda: fastnn.zeros(2**70), ShapeError),
+    Bad("zeros-33-axes", lambda: fastnn.zeros(*[1] * 33), ShapeError, "32"),
+    Bad("zeros-too-large", lambda: fastnn.zeros(2**55), MemoryError, "bytes"),
+    Bad("expand-size", lambda: f(2, 3).expand(4, 3), ShapeError, "expand"),
+    Bad("expand-overflow", lambda: f(1).expand(2**40, 2**40), ShapeError),
+    Bad("permute-repeat", lambda: f(2, 3).permute(0, 0), (ShapeError, IndexRangeError)),
+    Bad("permute-count", lambda: f(2, 3).permute(0), ShapeError, "permute"),
+    Bad("transpose-axis", lambda: f(2, 3).transpose(0, 2), IndexRangeError, "transpose"),
+    Bad("squeeze-axis", lambda: f(2, 3).squeeze(5), IndexRangeError),
+    Bad("cat-nothing", lambda: fastnn.cat([]), ShapeError, "cat"),
+    Bad("cat-mismatch", lambda: fastnn.cat([f(2, 3), f(2, 4)], 0), ShapeError, "cat"),
+    Bad("stack-mismatch", lambda: fastnn.stack([f(2), f(3)]), ShapeError, "stack"),
+    Bad("split-zero", lambda: fastnn.split(f(4), 0), ShapeError, "split"),
+    Bad("split-sum", lambda: fastnn.split(f(4), [1, 2]), ShapeError, "split"),
+    Bad("narrow-range", lambda: f(4).narrow(0, 3, 2), (ShapeError, IndexRangeError), "narrow"),
+    Bad("mean-of-nothing", lambda: fastnn.zeros(0, 3).mean(), ShapeError, "mean"),
+    Bad("max-of-nothing", lambda: fastnn.zeros(0).max(), ShapeError, "max"),
+    Bad("min-of-nothing", lambda: fastnn.zeros(0, 3).min(0), ShapeError, "min"),
+    Bad("argmax-of-nothing", lambda: fastnn.zeros(0).argmax(), ShapeError, "argmax"),
+    Bad("sum-axis", lambda: f(2, 3).sum(2), IndexRangeError, "sum: dim"),
+    Bad("sum-axis-twice", lambda: f(2, 3).sum((0, 0)), (ShapeError, ValueError), "sum"),
+    Bad("softmax-axis", lambda: F.softmax(f(2, 3), dim=-3), IndexRangeError, "softmax: dim"),
+    Bad("mse-mismatch", lambda: F.mse_loss(f(4, 1), f(4)), ShapeError, r"\(4, 1\).*\(4,\)"),
+    Bad("mse-of-nothing", lambda: F.mse_loss(fastnn.zeros(0), fastnn.zeros(0)), ShapeError, "mse"),
+    Bad("l1-mismatch", lambda: F.l1_loss(f(2), f(3)), ShapeError, "l1"),
+    Bad("bce-mismatch", lambda: F.binary_cross_entropy_with_logits(f(2), f(3)), ShapeError),
+    Bad("ce-rows", lambda: F.cross_entropy(f(3, 4), i(0, 1)), ShapeError, "cross_entropy"),
+    Bad("ce-rank", lambda: F.cross_entropy(f(), i(0)), ShapeError, "cross_entropy"),
+    Bad("ce-of-nothing", lambda: F.cross_entropy(fastnn.zeros(0, 4), i()), ShapeError,
+        "cross_entropy"),
+    Bad("ce-no-classes", lambda: F.cross_entropy(fastnn.zeros(2, 0), i(0, 0)),
+        (ShapeError, IndexRangeError)),
+    Bad("ce-weight", lambda: F.cross_entropy(f(2, 4), i(0, 1), weight=f(3)), ShapeError, "weight"),
+    Bad("nll-rows", lambda: F.nll_loss(f(3, 4), i(0, 1)), ShapeError, "nll"),
+    Bad("kl-mismatch", lambda: F.kl_div(f(2), f(3)), ShapeError, "kl_div"),
+    Bad("embedding-rank", lambda: F.embedding(i(0), f(3)), ShapeError, "embedding"),
+    Bad("item-of-many", lambda: f(2).item(), ShapeError, "item"),
+    Bad("bool-of-many", lambda: bool(f(2)), ShapeError, "bool"),
+    Bad("arange-endless", lambda: fastnn.arange(0, 10, 0), (ShapeError, ValueError), "arange"),
+    Bad("eye-negative", lambda: fastnn.eye(-1), ShapeError),
+]
+
+TYPES = [
+    Bad("complex", lambda: fastnn.tensor(np.ones(2, np.complex64)), DTypeError, "complex64"),
+    Bad("object", lambda: fastnn.tensor(np.array([{}])), DTypeError, "object"),
+    Bad("ragged", lambda: fastnn.tensor([[1.0], [1.0, 2.0]]), ShapeError, "ragged"),
+    Bad("string", lambda: f(2) + "a", (DTypeError, TypeError)),
+    Bad("none", lambda: f(2) + None, (DTypeError, TypeError)),
+    Bad("int-linear", lambda: F.linear(i(1, 2), f(3, 2)), DTypeError, "linear: input: got int64"),
+    Bad("float-labels", lambda: F.nll_loss(f(2, 3), f(2)), DTypeError, "nll"),
+    Bad("bool-labels", lambda: F.cross_entropy(f(2, 3), f(2) > 0), DTypeError, "cross_entropy"),
+    Bad("float-index", lambda: F.embedding(f(2), f(3, 4)), DTypeError, "embedding"),
+    Bad("float-getitem", lambda: f(3)[1.0], (DTypeError, TypeError)),
+    Bad("mean-of-ints", lambda: i(1, 2).mean(), DTypeError, "mean"),
+    Bad("float64-compute", lambda: F.relu(fastnn.from_numpy(np.ones(2))), DTypeError, "float64"),
+    Bad("grad-of-ints", lambda: i(1).requires_grad_(), DTypeError, "requires_grad"),
+    Bad("unknown-dtype", lambda: f(2).to("float8"), DTypeError, "float8"),
+    Bad("other-device", lambda: f(2).to("cuda"), DTypeError, "cuda"),
+    Bad("where-condition", lambda: fastnn.where(f(2), f(2), f(2)), DTypeError, "where"),
+    Bad("int-param", lambda: optim.SGD([i(1)], lr=0.1), (DTypeError, TypeError, GraphError)),
+    Bad("not-a-tensor-param", lambda: optim.SGD([3], lr=0.1), TypeError),
+]
+
+INDICES = [
+    Bad("label-too-large", lambda: F.cross_entropy(f(2, 3), i(0, 3)), IndexRangeError,
+        r"target.*(position|index|\[1\]|at 1).*3|3.*(position|at)"),
+    Bad("label-negative", lambda: F.cross_entropy(f(2, 3), i(0, -1)), IndexRangeError, "-1"),
+    Bad("nll-label", lambda: F.nll_loss(f(2, 3), i(5, 0)), IndexRangeError, "5"),
+    Bad("token-too-large", lambda: F.embedding(i(0, 9), f(3, 4)), IndexRangeError, "9"),
+    Bad("token-negative", lambda: F.embedding(i(-1), f(3, 4)), IndexRangeError, "-1"),
+    Bad("empty-vocabulary", lambda: F.embedding(i(0), fastnn.zeros(0, 4)),
+        (IndexRangeError, ShapeError)),
+    Bad("getitem-range", lambda: f(3)[3], IndexRangeError, "3"),
+    Bad("getitem-negative", lambda: f(3)[-4], IndexRangeError, "-4"),
+    Bad("getitem-too-many", lambda: f(3)[0, 0], IndexRangeError),
+    Bad("getitem-array", lambda: f(3)[i(0, 7)], IndexRangeError, "7"),
+    Bad("getitem-mask", lambda: f(3)[fastnn.tensor([True, False])], (IndexRangeError, ShapeError)),
+    Bad("setitem-range", lambda: f(3).__setitem__(5, 1.0), IndexRangeError, "5"),
+    Bad("select-range", lambda: fastnn.index_select(f(3), 0, i(3)), IndexRangeError, "3"),
+    Bad("gather-range", lambda: fastnn.gather(f(2, 3), 1, fastnn.tensor([[3], [0]])),
+        IndexRangeError, "3"),
+]
+
+GRAPH = [
+    Bad("saved-tensor-changed", mutated_before_backward, GraphError, "version"),
+    Bad("second-backward", second_backward, GraphError, "retain_graph"),
+    Bad("leaf-in-place", in_place_on_leaf, GraphError, "no_grad"),
+    Bad("shared-in-place", in_place_on_shared_memory, GraphError, "shares memory"),
+    Bad("non-scalar", lambda: (leaf(3) * 2).backward(), GraphError, "scalar"),
+    Bad("gradient-shape", lambda: (leaf(3) * 2).backward(f(4)), ShapeError, "gradient"),
+    Bad("gradient-dtype", lambda: (leaf(3) * 2).backward(i(1, 2, 3)), DTypeError, "gradient"),
+    Bad("no-graph", lambda: f(3).sum().backward(), GraphError, "require"),
+    Bad("create-graph", lambda: leaf(3).sum().backward(create_graph=True), GraphError,
+        "double backward"),
+    Bad("grad-shape", lambda: setattr(leaf(3), "grad", f(4)), ShapeError, "grad"),
+    Bad("grad-type", lambda: setattr(leaf(3), "grad", 3), TypeError, "grad"),
+    Bad("numpy-of-tracked", lambda: leaf(3).numpy(), GraphError, "detach"),
+    Bad("computed-requires-no-grad", lambda: (leaf(3) * 2).requires_grad_(False), GraphError),
+    Bad("weight-gradient", lambda: F.cross_entropy(leaf(2, 3), i(0, 1), weight=leaf(3)), GraphError),
+]
+
+VALUES = [
+    Bad("dropout-p", lambda: F.dropout(f(3), 1.5), ValueError, "dropout"),
+    Bad("dropout-nan", lambda: F.dropout(f(3), float("nan")), ValueError, "dropout"),
+    Bad("reduction", lambda: F.mse_loss(f(2), f(2), reduction="avg"), ValueError, "reduction"),
+    Bad("smoothing", lambda: F.cross_entropy(f(2, 3), i(0, 1), label_smoothing=2.0), ValueError,
+        "label_smoothing"),
+    Bad("gelu-kind", lambda: F.gelu(f(2), approximate="fast"), ValueError, "gelu"),
+    Bad("activation", lambda: F.linear(f(2, 3), f(4, 3), activation="magic"), ValueError, "magic"),
+    Bad("lr", lambda: optim.SGD([leaf(2)], lr=-1.0), ValueError, "lr"),
+    Bad("betas", lambda: optim.Adam([leaf(2)], betas=(1.0, 0.9)), ValueError, "beta"),
+    Bad("no-params", lambda: optim.SGD([], lr=0.1), ValueError),
+    Bad("nesterov", lambda: optim.SGD([leaf(2)], lr=0.1, nesterov=True), ValueError, "[Nn]esterov"),
+    Bad("clamp-nothing", lambda: f(2).clamp(), ValueError, "clamp"),
+    Bad("huber-delta", lambda: F.huber_loss(f(2), f(2), delta=0.0), ValueError, "delta"),
+    Bad("linear-sizes", lambda: nn.Linear(-1, 2), (ShapeError, ValueError)),
+    Bad("seed", lambda: fastnn.manual_seed("x"), (TypeError, ValueError)),  # type: ignore[arg-type]
+]
+
+CATALOGUE = SHAPES + TYPES + INDICES + GRAPH + VALUES
+
+
+def outcome(call: Callable[[], Any]) -> BaseException:
+    """What the call raised."""
+    try:
+        result = call()
+    except Exception as e:
+        return e
+    pytest.fail(f"no error; got {result!r}")
+
+
+def observed() -> tuple[bytes, bytes]:
+    """The random state, and the bits of a valid call."""
+    return (fastnn.get_rng_state().numpy().tobytes(),
+            F.linear(f(3, 4), f(5, 4), f(5)).numpy().tobytes())
+
+
+@pytest.mark.parametrize("bad", CATALOGUE, ids=lambda b: b.name)
+def test_bad_input(bad: Bad) -> None:
+    before = observed()
+    errors = []
+    for table in (None, REFERENCE):
+        _core.use_reference(table)
+        try:
+            errors.append(outcome(bad.call))
+        finally:
+            _core.use_reference(REFERENCE if NUMPY_RUN else None)
+    assert isinstance(errors[0], bad.error), repr(errors[0])
+    assert re.search(bad.text, str(errors[0])), str(errors[0])
+    assert type(errors[0]) is type(errors[1]) and str(errors[0]) == str(errors[1])
+    assert observed() == before
+
+
+def test_names_are_unique() -> None:
+    assert len({b.name for b in CATALOGUE}) == len(CATALOGUE)
+
+
+@pytest.mark.parametrize("call", [
+    lambda x, w: F.linear(x, w, f(9)),
+    lambda x, w: (x @ f(9, 9)),
+    lambda x, w: x.add_(f(9)),
+    lambda x, w: F.cross_entropy(x, i(0, 0, 99)),
+], ids=["linear", "matmul", "add_", "cross_entropy"])
+def test_a_failed_call_leaves_its_inputs_alone(call) -> None:
+    x, w = f(3, 4), leaf(5, 4)
+    bytes_before = x.numpy().tobytes(), w.detach().numpy().tobytes()
+    outcome(lambda: call(x, w))
+    assert (x.numpy().tobytes(), w.detach().numpy().tobytes()) == bytes_before
+    assert w.grad is None
+
+
+# ---- values that are not errors
+
+
+def test_nan_and_infinity_follow_ieee() -> None:
+    x = fastnn.tensor([float("nan"), float("inf"), float("-inf"), 0.0])
+    assert np.isnan(F.relu(x).numpy()[0])
+    assert np.isnan(x.max().numpy()) and np.isnan(x.sum().numpy())
+    assert np.isnan((x - x).numpy()[:3]).all()
+    assert fastnn.tensor([1.0]).div(fastnn.tensor([0.0])).item() == float("inf")
+    np.testing.assert_array_equal(F.relu(x).numpy()[1:], [np.inf, 0, 0])
+
+
+def test_softmax_limits() -> None:
+    huge = fastnn.tensor([[1e38, -1e38, 0.0]])
+    np.testing.assert_array_equal(F.softmax(huge, 1).numpy(), [[1, 0, 0]])
+    assert np.isnan(F.softmax(fastnn.full((1, 3), float("-inf")), 1).numpy()).all()
+
+
+def test_empty_batches() -> None:
+    w, b = leaf(5, 4), leaf(5)
+    y = F.linear(fastnn.zeros(0, 4), w, b)
+    assert y.shape == (0, 5)
+    y.sum().backward()
+    assert not w.grad.numpy().any() and not b.grad.numpy().any()
+    assert F.relu(fastnn.zeros(0, 3)).shape == (0, 3)
+    assert F.softmax(fastnn.zeros(0, 3), 1).shape == (0, 3)
+    assert fastnn.zeros(0, 3).sum(0).tolist() == [0, 0, 0]
+    assert (fastnn.zeros(2, 0) @ fastnn.zeros(0, 3)).tolist() == [[0, 0, 0]] * 2
+
+
+def test_all_targets_ignored() -> None:
+    x = leaf(3, 4)
+    loss = F.cross_entropy(x, i(-100, -100, -100))
+    loss.backward()
+    assert loss.item() == 0 and not x.grad.numpy().any()
+
+
+def test_variance_survives_a_large_mean() -> None:
+    x = np.random.default_rng(0).standard_normal(10_000).astype(np.float32) + 1e4
+    assert fastnn.tensor(x).var().item() == pytest.approx(x.astype(np.float64).var(ddof=1), rel=1e-4)
