@@ -1,0 +1,108 @@
+"""The command line: demo, train, predict, doctor, and what they say when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+pytest.importorskip("typer", reason="the command line needs typer and rich")
+pytest.importorskip("PIL", reason="predict needs Pillow")
+from PIL import Image  # noqa: E402
+from typer.testing import CliRunner  # noqa: E402
+
+import fastnn  # noqa: E402
+from fastnn.cli.app import app  # noqa: E402
+from fastnn.data import datasets  # noqa: E402
+
+
+def invoke(*args):
+    return CliRunner().invoke(app, [str(a) for a in args])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with a digits model after four epochs, and what the run printed."""
+    out = tmp_path_factory.mktemp("demo")
+    result = invoke("demo", "--epochs", 4, "--out", out)
+    assert result.exit_code == 0, result.output
+    return out, result.output
+
+
+def test_demo_reports_and_writes_its_files(trained):
+    out, text = trained
+    assert float(re.search(r"test accuracy\s+([\d.]+)%", text)[1]) > 85
+    assert "confusion" in text and "wall time" in text
+    assert (out / "digits-mlp.png").read_bytes().startswith(b"\x89PNG")
+    weights = fastnn.load(out / "digits-mlp.safetensors")
+    assert weights["1.weight"].shape == (128, 64)
+
+
+def digit_image(path, index=0, invert=False):
+    """A test digit enlarged to a PNG; returns its label."""
+    (_, _), (x, y) = datasets.load_digits()
+    pixels = (x[index, 0] * 255).astype(np.uint8)
+    picture = Image.fromarray(255 - pixels if invert else pixels)
+    picture.resize((80, 80), Image.Resampling.BICUBIC).save(path)
+    return str(y[index])
+
+
+@pytest.mark.parametrize("invert", [False, True], ids=["light-on-dark", "dark-on-light"])
+def test_predict(trained, tmp_path, invert):
+    right = 0
+    for index in range(10):
+        label = digit_image(tmp_path / "digit.png", index, invert)
+        result = invoke("predict", trained[0] / "digits-mlp.safetensors", tmp_path / "digit.png")
+        assert result.exit_code == 0, result.output
+        right += result.output.split()[0] == label
+    assert right >= 8
+
+
+def test_predict_refuses_bad_files(trained, tmp_path):
+    model, image = trained[0] / "digits-mlp.safetensors", tmp_path / "digit.png"
+    digit_image(image)
+    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "cut.safetensors").write_bytes(model.read_bytes()[:200])
+    fastnn.save({"w": fastnn.zeros(2)}, tmp_path / "other.safetensors",
+                metadata={"fastnn": json.dumps({"model": "no", "image": [1, 8, 8]})})
+    for bad_model, bad_image, text in (
+        (tmp_path / "none.safetensors", image, "none.safetensors"),
+        (tmp_path / "cut.safetensors", image, "cut.safetensors"),
+        (tmp_path / "other.safetensors", image, "fastnn train"),
+        (model, tmp_path / "none.png", "none.png"),
+        (model, tmp_path / "text.png", "image"),
+    ):
+        result = invoke("predict", bad_model, bad_image)
+        assert result.exit_code == 1
+        assert "Traceback" not in result.output
+        assert text in result.output.replace("\n", "")
+
+
+def test_train_names_what_there_is():
+    result = invoke("train", "imagenet")
+    assert result.exit_code == 1 and "mnist" in result.output
+    result = invoke("train", "digits", "--model", "gpt")
+    assert result.exit_code == 1 and "mlp" in result.output
+
+
+def test_mnist_without_its_files_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setenv("FASTNN_DATA", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    result = invoke("train", "mnist", "--out", tmp_path)
+    assert result.exit_code == 1 and "FASTNN_DATA" in result.output
+
+
+def test_the_same_seed_gives_the_same_model(tmp_path):
+    for name in ("a", "b"):
+        assert invoke("demo", "--epochs", 1, "--seed", 3, "--out", tmp_path / name).exit_code == 0
+    a, b = (fastnn.load(tmp_path / n / "digits-mlp.safetensors") for n in "ab")
+    assert all(a[k].numpy().tobytes() == b[k].numpy().tobytes() for k in a)
+
+
+def test_doctor():
+    result = invoke("doctor")
+    assert result.exit_code == 0
+    for word in ("cpu", "instruction set", "threads", "quota", "numpy", fastnn.__version__):
+        assert word in result.output
