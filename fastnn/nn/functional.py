@@ -1,5 +1,5 @@
 """The ops as functions, under the names of torch.nn.functional."""
 
-from ..ops import linear
+from ..ops import dropout, linear
 
-__all__ = ["linear"]
+__all__ = ["dropout", "linear"]
