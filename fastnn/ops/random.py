@@ -181,11 +181,14 @@ def uniform(
                    requires_grad)
 
 
+_FLOAT_MAX = float(np.finfo(np.float32).max)
+
+
 def _interval(op: str, low: Any, high: Any) -> tuple[float, float]:
     """Bounds that have a finite distance in float32."""
     low, high = float(low), float(high)
-    if not (low <= high and np.isfinite(np.float32(high) - np.float32(low))):
-        raise ValueError(f"{op}: bounds: got {low} and {high}; need low <= high, a finite way apart")
+    if not (-_FLOAT_MAX <= low <= high <= _FLOAT_MAX and high - low <= _FLOAT_MAX):
+        raise ValueError(f"{op}: bounds: got {low} and {high}; need low <= high, finitely apart")
     return low, high
 
 
@@ -392,16 +395,22 @@ def multinomial(
                          "1 or more, and without replacement no more than those")
     state = _state("multinomial", generator)
     if replacement:
-        u = _fractions((weights.shape[0], k), state)
-        steps = np.cumsum(weights, axis=1)
-        drawn = np.stack([np.searchsorted(row, x * row[-1], side="right")
-                          for row, x in zip(steps, u, strict=True)]) if len(u) else u.astype(np.int64)
+        drawn = _inverse(np.cumsum(weights, axis=1), _fractions((weights.shape[0], k), state))
     else:
         u = _fractions(weights.shape, state)
         with np.errstate(divide="ignore"):      # a weight of 0 comes last
             keys = -np.log1p(-u) / weights
         drawn = np.argsort(keys, axis=1, kind="stable")[:, :k]
     return as_tensor(np.ascontiguousarray(drawn.reshape(*w.shape[:-1], k)))
+
+
+def _inverse(steps: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """The first place in each row of cumulative weights that exceeds u times the row's total."""
+    drawn = np.empty(u.shape, np.int64)
+    for row, x, out in zip(steps, u, drawn, strict=True):
+        last = np.searchsorted(row, row[-1])    # where rounding must stop
+        out[:] = np.minimum(np.searchsorted(row, x * row[-1], side="right"), last)
+    return drawn
 
 
 def _fractions(shape: tuple[int, ...], state: Tensor) -> np.ndarray:

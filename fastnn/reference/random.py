@@ -70,7 +70,8 @@ def bernoulli(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
 def randint(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
     n, low, span = dim[0], dim[1], dim[2] % 2**64 or 2**64
     w = draw(ins[0], (n + 31) // 32 * 64).reshape(-1, 2, 32)
-    lo, hi, s_lo, s_hi = w[:, 0], w[:, 1], np.uint64(span % 2**32), np.uint64(span >> 32 & 0xFFFFFFFF)
+    lo, hi = w[:, 0], w[:, 1]
+    s_lo, s_hi = np.uint64(span % 2**32), np.uint64(span // 2**32 % 2**32)
     if span == 2**64:
         x = lo | hi << HALF
     else:                                       # the upper half of a 64 by 64 bit product
