@@ -427,6 +427,25 @@ def all_float32(*tensors):
     return True
 
 
+def first_outside(Tensor t not None, long long low, long long high, skip=None):
+    """Where, counted from 0, an int64 tensor first leaves low <= x < high; -1 if nowhere.
+
+    Elements equal to skip are let through.
+    """
+    if t.dtype is not I64:
+        raise DTypeError(f"first_outside: got {t.dtype.name}; need int64")
+    realize(t)
+    cdef const int64_t *x = <const int64_t *>t.data
+    cdef long long i, n = t.n, pass_ = low if skip is None else skip
+    with nogil:
+        for i in range(n):
+            if (x[i] < low or x[i] >= high) and x[i] != pass_:
+                break
+        else:
+            i = -1
+    return i
+
+
 def shares_memory(Tensor a not None, Tensor b not None):
     """Whether the two overlap without being the very same elements."""
     if a.source is not None or b.source is not None or a.store is not b.store:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import index
 from typing import Any
 
-from .._core import Tensor
+from .._core import Tensor, first_outside
 from ..errors import DTypeError, IndexRangeError, ShapeError
 
 
@@ -22,6 +22,22 @@ def need_int(op: str, name: str, value: Any) -> int:
         return index(value)
     except TypeError:
         raise DTypeError(f"{op}: {name}: got {value!r}; need an integer") from None
+
+
+def need_index(op: str, name: str, t: Tensor, n: int, skip: int | None = None) -> None:
+    """Refuse an int64 tensor with an element other than skip outside 0 to n - 1."""
+    at = first_outside(t, 0, n, skip)
+    if at < 0:
+        return
+    place, rest = [], at
+    for size in reversed(t.shape):
+        place.insert(0, rest % size)
+        rest //= size
+    value = t.numpy().reshape(-1)[at]
+    ignored = "" if skip is None else f", or {skip} to be ignored"
+    raise IndexRangeError(
+        f"{op}: {name}: got {value} at {tuple(place)}; need 0 to {n - 1}{ignored}"
+    )
 
 
 def need_axis(op: str, dim: Any, ndim: int) -> int:
