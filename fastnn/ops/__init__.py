@@ -4,17 +4,23 @@ Importing this package gives Tensor its operators and methods.
 """
 
 # ruff: noqa: F403
+from . import activation as _activation
 from . import creation as _creation
 from . import linear as _linear
 from . import movement as _movement
+from . import pointwise as _pointwise
 from . import random as _random
+from .activation import *
 from .creation import *
 from .linear import *
 from .movement import *
+from .pointwise import *
 from .random import *
 
 __all__: list[str] = []
+__all__ += _activation.__all__
 __all__ += _creation.__all__
 __all__ += _linear.__all__
 __all__ += _movement.__all__
+__all__ += _pointwise.__all__
 __all__ += _random.__all__
