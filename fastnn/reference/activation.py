@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .pointwise import unary as _unary, unary_grad as _unary_grad
+from .pointwise import unary as _unary
+from .pointwise import unary_grad as _unary_grad
 
 Arrays = list[Any]
 
