@@ -61,19 +61,15 @@ VEC vf vf_reduce_(vf x, vf *n)
     return vf_fnma(*n, vf_set1(VEC_LN2_LO), vf_fnma(*n, vf_set1(VEC_LN2_HI), x));
 }
 
-/* exp(r) - 1 */
-VEC vf vf_exp_tail_(vf r)
-{
-    vf q = VEC_POLY(r, 0.49999994f, 0.166665211f, 0.0416682661f, 0.00836867839f, 0.00138207607f);
-    return vf_fma(vf_mul(r, r), q, r);
-}
-
-/* (exp(r) - 1 - r) / r^2 with two more bits */
+/* (exp(r) - 1 - r) / r^2 */
 VEC vf vf_exp_quotient_(vf r)
 {
-    return VEC_POLY(r, 0.5f, 0.166666657f, 0.0416664928f, 0.00833354518f, 0.00139323319f,
-                    0.000197625413f);
+    return VEC_POLY(r, 0.5f, 0.166666657f, 0.041666463f, 0.00833357126f, 0.00139350875f,
+                    0.000197394751f);
 }
+
+/* exp(r) - 1 */
+VEC vf vf_exp_tail_(vf r) { return vf_fma(vf_mul(r, r), vf_exp_quotient_(r), r); }
 
 /* exp(x) */
 VEC vf vf_exp(vf x)
@@ -191,7 +187,7 @@ VEC vf vf_softplus(vf x)
 VEC vf vf_erf(vf x)
 {
     vf z = vf_mul(x, x), a = vf_abs(x), n;
-    vf p = VEC_POLY(z, 5.07859177e-08f, -0.376125753f, 0.112827584f, -0.026804287f,
+    vf p = VEC_POLY(z, 5.42643122e-08f, -0.376125753f, 0.112827584f, -0.026804287f,
                     0.0050541088f, -0.000633334799f);
     vf small = vf_fma(x, p, vf_mul(x, vf_set1(1.12837911f)));
     vf l = VEC_POLY(vf_at_most(a, 4.0f), -9.39098609e-05f, -1.12810719f, -0.636437297f,
@@ -211,10 +207,10 @@ VEC vf vf_gelu(vf x)
     vf z_err = vf_mul(vf_mul(vf_sub(a, top), vf_add(a, top)), half);
     vf r = vf_sub(vf_reduce_(vf_neg(z), &n), z_err);
     vf w = vf_exp_tail_(r);
-    vf p = VEC_POLY(a, 1.0f, 0.870002151f, 0.361554533f, 0.0795986131f, 0.00798169058f);
-    vf q = VEC_POLY(a, 1.0f, 1.66788697f, 1.19233239f, 0.462976754f, 0.0997695923f,
-                    0.0100034196f);
-    vf t = vf_div(vf_mul(vf_mul(a, half), p), q);
+    vf p = VEC_POLY(a, 0.870001912f, 0.361554384f, 0.079598546f, 0.00798168313f);
+    vf q = VEC_POLY(a, 1.0f, 1.66788673f, 1.19233203f, 0.462976545f, 0.0997695178f,
+                    0.0100034093f);
+    vf h = vf_mul(a, half), t = vf_div(vf_fma(vf_mul(h, a), p, h), q);
     vf tail = vf_scale2(vf_fma(t, w, t), n);
     vf positive = vf_mul(vf_greater(vf_zero(), x), half);
     return vf_sub(vf_add(positive, positive), tail);
@@ -229,25 +225,29 @@ VEC vf vf_gelu_tanh(vf x)
 
 /* ---- powers --------------------------------------------------------------------------------- */
 
-/* log2(x) = hi + lo with about 30 bits, for x > 0; +-inf at inf and 0 */
+/* log2(x) = hi + lo with about 32 bits, for normal x > 0 */
 VEC vf vf_log2_wide_(vf x, vf *lo)
 {
-    vf one = vf_set1(1.0f);
+    vf one = vf_set1(1.0f), err;
     vi e = vi_sar(vi_sub(vf_as_vi(x), vi_set1(0x3f3504f3)), 23);
     vf m = vi_as_vf(vi_sub(vf_as_vi(x), vi_shl(e, 23)));         /* in [sqrt(1/2), sqrt(2)) */
+
     /* s + s_err = (m - 1) / (m + 1) */
     vf f = vf_sub(m, one), d = vf_add(m, one), d_err = vf_sub(m, vf_sub(d, one));
-    vf inv = vf_div(one, d), s = vf_mul(f, inv), err, sd = vf_two_prod(s, d, &err);
-    vf rest = vf_sub(vf_sub(f, sd), err);
-    vf s_err = vf_mul(vf_fnma(s, d_err, rest), inv);
-    /* log2(m) = 2 log2(e) (s + s^3 P(s^2)) */
-    vf z = vf_mul(s, s);
+    vf inv = vf_div(one, d), s = vf_mul(f, inv), sd = vf_two_prod(s, d, &err);
+    vf rest = vf_fnma(s, d_err, vf_sub(vf_sub(f, sd), err));
+    vf s_err = vf_mul(rest, inv);
+
+    /* atanh(s + s_err) = s + tail = s + s^3 P(s^2) + s_err (1 + s^2), the cube to first order */
+    vf z_err, z = vf_two_prod(s, s, &z_err);
+    vf cube_err, cube = vf_two_prod(s, z, &cube_err);
     vf p = VEC_POLY(z, 0.333333313f, 0.200004861f, 0.142493963f, 0.12139409f);
-    vf scale = vf_set1(0x1.715476p1f);
-    vf t = vf_two_prod(s, scale, &err);
-    vf tail = vf_fma(vf_mul(s, z), p, vf_fma(s_err, z, s_err));
+    cube_err = vf_mul(vf_fma(s, z_err, cube_err), vf_set1(1.0f / 3));
+    vf tail = vf_fma(cube, p, vf_add(cube_err, vf_fma(s_err, z, s_err)));
+
+    /* times 2 log2(e), plus e */
+    vf scale = vf_set1(0x1.715476p1f), t = vf_two_prod(s, scale, &err);
     tail = vf_fma(s, vf_set1(0x1.4ae0cp-25f), vf_fma(tail, scale, err));
-    /* n + t + tail, then hi + lo */
     vf n = vi_to_vf(e), h = vf_add(n, t);
     tail = vf_add(vf_sub(t, vf_sub(h, n)), tail);
     vf hi = vf_add(h, tail);
