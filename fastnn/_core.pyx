@@ -374,6 +374,17 @@ def call(int op, tuple inputs not None, tuple shapes not None, dim=(), f=(), int
     return outputs[:n_out - saved]
 
 
+def elementwise(int op, Tensor x not None, f=()):
+    """An op over the elements of a float32 tensor, into a new one: dim[0] = how many."""
+    cdef fnn_call c
+    set_constants(&c, op, (), f)
+    realize(x)
+    c.dim[0] = x.n
+    cdef Tensor y = new_tensor(F32, x.rank, x.dims, x.n)
+    launch(&c, (x,), (y,), False)
+    return y
+
+
 def call_into(int op, tuple inputs not None, Tensor out not None, dim=(), f=()):
     """Run op with its only output written into out, which may be one of the inputs."""
     cdef fnn_call c

@@ -6,12 +6,23 @@ from math import prod
 from typing import Any
 
 from .. import _core
-from .._core import OPS, Tensor, all_float32, as_tensor, call, transpose_source
+from .._core import (
+    OPS,
+    Tensor,
+    add_method,
+    all_float32,
+    as_tensor,
+    bind_operator,
+    call,
+    transpose_source,
+)
 from ..errors import ShapeError
 from .checks import need_float32
 from .movement import expand
 
 __all__ = ["linear", "matmul"]
+
+__all__ = ["bmm", "dot", "linear", "matmul", "mm", "mv", "outer"]
 
 MATMUL, LINEAR, LINEAR_RELU = OPS["matmul"], OPS["linear"], OPS["linear_relu"]
 
@@ -117,6 +128,45 @@ def _collapse(batch: list[int], a: list[int], b: list[int]) -> list[tuple[int, i
     return axes
 
 
+def _product_of_rank(name: str, input: Any, other: Any, rank_a: int, rank_b: int) -> Tensor:
+    """matmul for operands of stated ranks."""
+    a, b = as_tensor(input), as_tensor(other)
+    if (a.ndim, b.ndim) != (rank_a, rank_b):
+        raise ShapeError(f"{name}: shapes: got {a.shape} and {b.shape}; need {rank_a} and {rank_b} axes")
+    return matmul(a, b)
+
+
+def mm(input: Any, mat2: Any) -> Tensor:
+    """Product of two matrices: (m, k) and (k, n) -> (m, n)."""
+    return _product_of_rank("mm", input, mat2, 2, 2)
+
+
+def bmm(input: Any, mat2: Any) -> Tensor:
+    """Products of two batches of matrices: (b, m, k) and (b, k, n) -> (b, m, n)."""
+    a, b = as_tensor(input), as_tensor(mat2)
+    if a.shape[:1] != b.shape[:1]:
+        raise ShapeError(f"bmm: shapes: got {a.shape} and {b.shape}; need equal batch sizes")
+    return _product_of_rank("bmm", a, b, 3, 3)
+
+
+def mv(input: Any, vec: Any) -> Tensor:
+    """Matrix times vector: (m, k) and (k) -> (m)."""
+    return _product_of_rank("mv", input, vec, 2, 1)
+
+
+def dot(input: Any, tensor: Any) -> Tensor:
+    """Inner product of two vectors: (k) and (k) -> a scalar."""
+    return _product_of_rank("dot", input, tensor, 1, 1)
+
+
+def outer(input: Any, vec2: Any) -> Tensor:
+    """Outer product of two vectors: (m) and (n) -> (m, n)."""
+    a, b = as_tensor(input), as_tensor(vec2)
+    if a.ndim != 1 or b.ndim != 1:
+        raise ShapeError(f"outer: shapes: got {a.shape} and {b.shape}; need 1 and 1 axes")
+    return matmul(_core.view(a, (*a.shape, 1)), _core.view(b, (1, *b.shape)))
+
+
 _NO_BIAS = _core.empty((0,))
 
 
@@ -149,3 +199,8 @@ def linear(input: Any, weight: Any, bias: Any = None, activation: str | None = N
     rows = shape[:-1]
     op = LINEAR if activation is None else LINEAR_RELU
     return call(op, (x, w, b), ((*rows, n),), (prod(rows), n, k, bias is not None))
+
+
+bind_operator("matmul", matmul)
+for _function in (matmul, mm, bmm, mv, dot, outer):
+    add_method(_function.__name__, _function)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import _core
-from .._core import DTYPES, OPS, Tensor, add_method, all_float32, as_tensor, call, pointwise
+from .._core import DTYPES, OPS, Tensor, add_method, all_float32, as_tensor, elementwise, pointwise
 from ..errors import DTypeError
 
 __all__ = [
@@ -225,7 +225,7 @@ def unary(op: int, name: str, x: Any, f: tuple[float, ...] = ()) -> Tensor:
     """A float32 function of each element; other dtypes are converted first."""
     if not all_float32(x):
         x = as_tensor(x).to(F32)
-    return call(op, (x,), (x.shape,), (x.numel(),), f)
+    return elementwise(op, x, f)
 
 
 def neg(input: Any) -> Tensor:

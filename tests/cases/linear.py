@@ -34,6 +34,8 @@ CASES = [
     Case("matmul", M, randn((37, 129), (129, 65)), "odd", big=True),
     Case("matmul", lambda a, b: M(t(a), b), randn((131, 67), (131, 33)), "odd-ta", big=True),
     Case("matmul", M, randn((200, 300), (300, 150)), "parallel", big=True),
+    Case("matmul", fastnn.outer, randn((3,), (4,)), "outer"),
+    Case("matmul", fastnn.bmm, randn((2, 3, 4), (2, 4, 5)), "bmm"),
     Case("linear", F.linear, randn((5, 3), (4, 3), (4,)), "bias"),
     Case("linear", F.linear, randn((5, 3), (4, 3)), "no-bias"),
     Case("linear", F.linear, randn((2, 3, 5), (4, 5), (4,)), "rank-3"),
