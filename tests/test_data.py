@@ -149,6 +149,7 @@ def test_subset_checks_its_indices_at_once():
         (100, [0.29, 0.71]),
     ],
 )
+@pytest.mark.filterwarnings("ignore:Length of split")  # torch's word on an empty part
 def test_random_split_covers_everything_once_in_torchs_sizes(n, lengths):
     parts = random_split(TensorDataset(np.arange(n)), lengths, seed=1)
     assert sorted(i for part in parts for i in part.indices) == list(range(n))
@@ -208,6 +209,19 @@ def test_seeds():
     b = two_epochs()
     fastnn.manual_seed(1)
     assert two_epochs() == a != b and a[0] != a[1]
+
+
+def test_generator():
+    def orders(seed):
+        generator = fastnn.Generator().manual_seed(seed)
+        part = random_split(range(40), [0.5, 0.5], generator=generator)[0]
+        return part.indices.tolist(), epoch(
+            DataLoader(np.arange(40), 7, shuffle=True, generator=generator)
+        )
+
+    assert orders(1) == orders(1) != orders(2)
+    with pytest.raises(TypeError, match="generator: got str"):
+        random_split(range(40), [20, 20], "seed")
 
 
 def test_explicit_seed_leaves_the_global_stream_alone():
