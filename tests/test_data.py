@@ -128,6 +128,14 @@ def test_changing_a_batch_leaves_the_data_alone():
     assert x.numpy().sum() == 0
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "uint64"])
+def test_indices_of_any_int_type(dtype):
+    picked = Subset(range(300), np.array([100, -1 if dtype[0] == "i" else 1], dtype)).indices
+    assert picked.tolist() == [100, 299 if dtype[0] == "i" else 1]
+    with pytest.raises(IndexRangeError, match=f"got {np.iinfo(dtype).max}"):
+        Subset(range(100), np.array([np.iinfo(dtype).max], dtype))
+
+
 def test_subset_checks_its_indices_at_once():
     with pytest.raises(IndexRangeError, match="Subset: index: got 10"):
         Subset(rows(), [10])

@@ -159,7 +159,8 @@ def _rows(index: Any, n: int, op: str) -> Indices:
         raise IndexRangeError(
             f"{op}: index: got {rows[bad[0]]} at position {bad[0]}; need one for {n} samples"
         )
-    return np.where(rows < 0, rows + n, rows).astype(np.int64)
+    rows = rows.astype(np.int64)  # before adding: int8 cannot hold n
+    return np.where(rows < 0, rows + n, rows)
 
 
 def batch_reader(dataset: Any) -> Callable[[Indices], Any] | None:
