@@ -52,10 +52,15 @@ def test_vector_operations(isa: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("isa", isas())
-def test_functions_within_bounds(isa: str, tmp_path: Path) -> None:
-    done = run(build("vmath_ulp.c", isa, tmp_path / "vmath_ulp"), STEP)
-    assert done.returncode == 0, done.stdout
+def test_functions_within_bounds(tmp_path: Path) -> None:
+    """Also: ISAs with FMA give the same bits, so their reports are the same."""
+    reports = {}
+    for isa in isas():
+        done = run(build("vmath_ulp.c", isa, tmp_path / isa), STEP)
+        assert done.returncode == 0, f"{isa}\n{done.stdout}"
+        reports[isa] = done.stdout.splitlines()
+    if "avx512" in reports:
+        assert reports["avx512"] == reports["avx2"]
 
 
 def test_checker_catches_a_wrong_coefficient(tmp_path: Path) -> None:
