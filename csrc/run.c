@@ -14,12 +14,21 @@
 /* ---- what is known of each op ---- */
 
 const fnn_op_info fnn_ops[FNN_N_OPS] = {
-#define OP(name, diff, needs, writes, flops, bytes) {#name, diff, needs, writes},
-#define OP_NOGRAD(name, writes, flops, bytes) {#name, 0, 0, writes},
+#define OP(name, diff, needs, writes, flops, bytes) {#name, diff, writes, needs},
+#define OP_NOGRAD(name, writes, flops, bytes) {#name, 0, writes, 0},
 #include "ops.def"
 #undef OP
 #undef OP_NOGRAD
 };
+
+unsigned fnn_needs(int op, unsigned want)
+{
+    const uint64_t needs = fnn_ops[op].needs;
+    uint64_t slots = needs;
+    for (int i = 0; i < 3; i++)
+        if (want >> i & 1) slots |= needs >> 16 * (i + 1);
+    return slots & 0xffff;
+}
 
 double fnn_flops(const fnn_call *c)
 {

@@ -10,8 +10,9 @@ cdef extern from "fnn.h":
         float f[4]
     ctypedef struct fnn_op_info:
         const char *name
-        unsigned short diff, needs, writes
+        unsigned short diff, writes
     const fnn_op_info fnn_ops[]
+    unsigned fnn_needs(int op, unsigned want)
     double fnn_flops(const fnn_call *c) nogil
     double fnn_bytes(const fnn_call *c) nogil
     double fnn_cost_ns(const fnn_call *c, int backward) nogil

@@ -390,8 +390,21 @@ def call_into(int op, tuple inputs not None, Tensor out not None, dim=(), f=()):
     cdef fnn_call c
     set_constants(&c, op, dim, f)
     check_writable(OP_NAMES[op], out)
-    launch(&c, inputs, (out,), True)
+    launch(&c, spared(op, inputs, out), (out,), True)
     return out
+
+
+cdef tuple spared(int op, tuple inputs, Tensor out):
+    """The inputs, with a copy for out where backward will read what is about to be overwritten."""
+    cdef unsigned j, needs
+    cdef object copy = None
+    if not fnn_grad_mode(-1):
+        return inputs
+    needs = fnn_needs(op, wanted(fnn_ops[op].diff, inputs))
+    for j in range(len(inputs)):
+        if inputs[j] is out and needs >> j & 1:
+            copy = out.clone()
+    return inputs if copy is None else tuple([copy if x is out else x for x in inputs])
 
 
 def call_view(int op, Tensor base not None, shape, long long offset, dim=()):
@@ -548,7 +561,7 @@ cdef Tensor pair(int op, Tensor a, Tensor b, DType dtype, Tensor out, double f0)
     else:
         if out.rank != rank or out.n != numel:
             raise ShapeError(f"{OP_NAMES[op]}_: other: got {b.shape}; need one that broadcasts to {a.shape}")
-        launch(&c, (a, b), (out,), True)
+        launch(&c, spared(op, (a, b), out), (out,), True)
     return out
 
 
@@ -671,6 +684,15 @@ cdef class Record:
         burying = False
 
 
+cdef unsigned wanted(unsigned diff, tuple inputs):
+    """Bit j: the gradient of input j."""
+    cdef unsigned j, mask = 0
+    for j in range(len(inputs)):
+        if (<Tensor>inputs[j]).wants_grad:
+            mask |= 1 << j
+    return mask & diff
+
+
 cdef Record new_record(fnn_call *c, tuple inputs, tuple outputs):
     cdef Record r = Record.__new__(Record)
     cdef const fnn_op_info *info = &fnn_ops[c.op]
@@ -681,11 +703,12 @@ cdef Record new_record(fnn_call *c, tuple inputs, tuple outputs):
     n_records += 1
     r.seq = n_records
     memcpy(&r.call, c, sizeof(fnn_call))
+    cdef unsigned needs = fnn_needs(c.op, wanted(info.diff, inputs))
     for j in range(n_in + c.n_out):
         t = <Tensor>inputs[j] if j < n_in else <Tensor>outputs[j - n_in]
         r.numel[j] = t.n
         r.version[j] = t.store.version
-        if info.needs >> j & 1:
+        if needs >> j & 1:
             r.call.buf[j] = t.data
             stores.append((j, t.store))
         else:
@@ -1527,10 +1550,10 @@ def capture(bint on):
     return old
 
 
-def op_info(str name):
-    """What ops.def says of an op: input gradients, slots backward needs, inputs it changes."""
+def op_info(str name, unsigned want=0xffff):
+    """What ops.def says of an op: input gradients, slots backward needs for those wanted, inputs it changes."""
     cdef const fnn_op_info *i = &fnn_ops[<int>OPS[name]]
-    return {"diff": i.diff, "needs": i.needs, "writes": i.writes}
+    return {"diff": i.diff, "needs": fnn_needs(OPS[name], want), "writes": i.writes}
 
 
 def flops(str op, dim):

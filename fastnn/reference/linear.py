@@ -9,30 +9,33 @@ import numpy as np
 Arrays = list[Any]
 
 
-def _unbroadcast(g: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Sum a gradient over the axes that broadcasting added or stretched."""
-    g = g.sum(axis=tuple(range(g.ndim - len(shape))))
-    stretched = tuple(i for i, s in enumerate(shape) if s == 1 and g.shape[i] != 1)
-    return g.sum(axis=stretched, keepdims=True)
+def _swapped(x: np.ndarray, swap: int) -> np.ndarray:
+    return x.swapaxes(-1, -2) if swap else x
 
 
 def matmul(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
     a, b = ins
-    return (np.matmul(a.swapaxes(-1, -2) if dim[3] else a, b.swapaxes(-1, -2) if dim[4] else b),)
+    return (np.matmul(_swapped(a, dim[3]), _swapped(b, dim[4])),)
 
 
 def matmul_grad(
     ins: Arrays, outs: Arrays, gouts: Arrays, want: list[bool], dim: list[int], f: list[float]
 ) -> Arrays:
-    (a, b), dy = ins, gouts[0]
-    op_a, op_b = (a.swapaxes(-1, -2) if dim[3] else a), (b.swapaxes(-1, -2) if dim[4] else b)
+    m, n, k, ta, tb, n0, n1, *strides = dim[:11]
+    dy = gouts[0].reshape(n0, n1, m, n)
+    batches = [(n0 if strides[j] else 1, n1 if strides[j + 1] else 1) for j in (0, 2)]
     grads: Arrays = [None, None]
-    if want[0]:
-        da = _unbroadcast(np.matmul(dy, op_b.swapaxes(-1, -2)), op_a.shape)
-        grads[0] = da.swapaxes(-1, -2) if dim[3] else da
-    if want[1]:
-        db = _unbroadcast(np.matmul(op_a.swapaxes(-1, -2), dy), op_b.shape)
-        grads[1] = db.swapaxes(-1, -2) if dim[4] else db
+    for j in (0, 1):
+        if not want[j]:
+            continue
+        if j == 0:
+            b = ins[1].reshape(*batches[1], *((n, k) if tb else (k, n)))
+            g = _swapped(dy @ _swapped(b, not tb), ta)
+        else:
+            a = ins[0].reshape(*batches[0], *((k, m) if ta else (m, k)))
+            g = _swapped(_swapped(a, not ta) @ dy, tb)
+        shared = tuple(i for i in (0, 1) if batches[j][i] == 1)
+        grads[j] = g.sum(axis=shared)
     return grads
 
 
@@ -46,10 +49,10 @@ def linear_grad(
     ins: Arrays, outs: Arrays, gouts: Arrays, want: list[bool], dim: list[int], f: list[float]
 ) -> Arrays:
     (x, w, _), dy = ins, gouts[0]
-    rows, drows = x.reshape(dim[0], dim[2]), dy.reshape(dim[:2])
+    drows = dy.reshape(dim[:2])
     return [
         dy @ w if want[0] else None,
-        drows.T @ rows if want[1] else None,
+        drows.T @ x.reshape(dim[0], dim[2]) if want[1] else None,
         drows.sum(axis=0)[: dim[1] * dim[3]] if want[2] else None,
     ]
 

@@ -35,14 +35,15 @@ class Launch:
 
     def reference_grad(self, ins, outs, gouts, want) -> list[Any]:
         with np.errstate(all="ignore"):
-            grads = self.backward(self.hide(ins, 0), self.hide(outs, len(ins)), gouts, want,
+            grads = self.backward(self.hide(ins, 0, want), self.hide(outs, len(ins), want), gouts, want,
                                   self.dim, self.f)
         return [None if g is None else np.reshape(g, a.shape)
                 for g, a in zip(grads, self.ins, strict=True)]
 
-    def hide(self, arrays, first: int) -> list[Any]:
-        """The slots backward says it needs; the others are None, as in the engine."""
-        return [a if self.info["needs"] >> (first + j) & 1 else None for j, a in enumerate(arrays)]
+    def hide(self, arrays, first: int, want) -> list[Any]:
+        """The slots that the wanted gradients need; the others are None, as in the engine."""
+        needs = _core.op_info(self.op, sum(1 << j for j, w in enumerate(want) if w))["needs"]
+        return [a if needs >> (first + j) & 1 else None for j, a in enumerate(arrays)]
 
     def kernel(self, threads: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """(outputs, inputs after the call)."""
@@ -57,7 +58,7 @@ class Launch:
         grads = [None if not w else garbage(a) if s is None else s.copy()
                  for a, w, s in zip(self.ins, want, start, strict=True)]
         acc = sum(1 << j for j, s in enumerate(start) if s is not None and want[j])
-        slots = self.hide(self.ins, 0) + self.hide(outs, len(self.ins))
+        slots = self.hide(self.ins, 0, want) + self.hide(outs, len(self.ins), want)
         _core.unchecked_launch(
             _core.OPS[self.op], slots, grads + [None if g is None else g.copy() for g in gouts],
             len(self.ins), self.dim, self.f, acc=acc, backward=True, threads=threads)

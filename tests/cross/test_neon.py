@@ -102,8 +102,8 @@ def test_forward_and_backward_on_neon(runner):
             want = [j in inputs for j in range(n_in)]
             expected = launch.reference_grad(
                 wide, outs, [None if g is None else g.astype(np.float64) for g in gouts], want)
-            known = launch.hide(launch.ins, 0) + launch.hide(
-                [y.astype(k.dtype) for y, k in zip(outs, launch.outs, strict=True)], n_in)
+            known = launch.hide(launch.ins, 0, want) + launch.hide(
+                [y.astype(k.dtype) for y, k in zip(outs, launch.outs, strict=True)], n_in, want)
             grads = [garbage(a) if w else None for a, w in zip(launch.ins, want, strict=True)]
             checks.append((case, Job(launch, known, grads + gouts, True), expected, n_in))
     runner([job for _, job, _, _ in checks])
