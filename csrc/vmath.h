@@ -135,7 +135,7 @@ VEC vf vf_log_core_(vf f, vf n)
     return vf_fma(n, vf_set1(VEC_LN2_HI), vf_add(f, y));
 }
 
-/* r for x in (0, inf); else log's special values, where zero is the argument's distance from 0 */
+/* log(x) given its value r for 0 < x < inf: -inf at 0, NaN below, inf and NaN unchanged */
 VEC vf vf_log_edges_(vf r, vf x)
 {
     r = vf_sel(vf_lt(x, vf_set1(__builtin_inff())), r, x);
