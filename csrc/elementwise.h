@@ -13,17 +13,6 @@
 
 #define GRAIN 4096            /* elements of a task: 16 KB of each operand, so that they stay in L1 */
 
-static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-static inline int lanes_of(int64_t left) { return left < FNN_LANES ? (int)left : FNN_LANES; }
-
-/* The first n lanes; whole vectors avoid the masked path. */
-VEC vf vf_get(const float *p, int n) { return n == FNN_LANES ? vf_load(p) : vf_load_n(p, n); }
-VEC void vf_put(float *p, vf v, int n)
-{
-    if (n == FNN_LANES) vf_store(p, v);
-    else vf_store_n(p, v, n);
-}
-
 /* ---- unary ops: y = Y(x), dx = DX(dy, saved); p, q: the constants f[0], f[1] ----------------
  * `saved` names what backward reads: x, y or nothing.  dim: n.                                 */
 

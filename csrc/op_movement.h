@@ -11,14 +11,13 @@
 #include "sums.h"
 
 #define MOVE_GRAIN 8192       /* elements of one task: worth handing to a thread              */
-#define SMALLER(a, b) ((a) < (b) ? (a) : (b))
 
 /* x[0..n) = 0 */
 static inline void zero_fill(float *x, int64_t n)
 {
     FNN_FOR
     for (int64_t t = 0; t < (n + MOVE_GRAIN - 1) / MOVE_GRAIN; t++)
-        memset(x + t * MOVE_GRAIN, 0, sizeof *x * (size_t)SMALLER(n - t * MOVE_GRAIN, MOVE_GRAIN));
+        memset(x + t * MOVE_GRAIN, 0, sizeof *x * (size_t)smaller(n - t * MOVE_GRAIN, MOVE_GRAIN));
 }
 
 /* ---- strided ----
@@ -85,20 +84,20 @@ static inline void move(walk w, char *to, const char *from, int bytes, int acc)
 {
     w = walk_in_order(w);
     const int64_t n = w.n[AXES - 1];
-    const int64_t cols = SMALLER(n, MOVE_GRAIN), pieces = n > 0 ? (n + cols - 1) / cols : 0;
+    const int64_t cols = smaller(n, MOVE_GRAIN), pieces = n > 0 ? (n + cols - 1) / cols : 0;
     int64_t rows = 1;
     for (int k = 0; k < AXES - 1; k++) rows *= w.n[k];
     const int64_t batch = n > 0 && n < MOVE_GRAIN ? (MOVE_GRAIN + n - 1) / n : 1;
     FNN_FOR
     for (int64_t t = 0; t < (rows + batch - 1) / batch * pieces; t++) {
         const int64_t j = t % pieces * cols, r = t / pieces * batch;
-        for (int64_t i = r; i < SMALLER(r + batch, rows); i++) {
+        for (int64_t i = r; i < smaller(r + batch, rows); i++) {
             int64_t a, b;
             walk_at(&w, AXES - 1, i, &a, &b);
             a += j * w.to[AXES - 1];
             b += j * w.from[AXES - 1];
             move_row(to + a * bytes, w.to[AXES - 1], from + b * bytes, w.from[AXES - 1],
-                     SMALLER(cols, n - j), bytes, acc);
+                     smaller(cols, n - j), bytes, acc);
         }
     }
 }
@@ -158,7 +157,7 @@ static void expand_fwd(const fnn_call *c, const fnn_scratch *s)
     char *y = c->buf[1];
     FNN_FOR
     for (int64_t t = 0; t < outer * pieces; t++) {
-        const int64_t o = t / pieces, i = t % pieces * batch, rows = SMALLER(batch, n - i);
+        const int64_t o = t / pieces, i = t % pieces * batch, rows = smaller(batch, n - i);
         char *to = y + (o * n + i) * row;
         if (inner == 1)
             move_row(to, 1, x + o * row, 0, rows, (int)bytes, 0);

@@ -15,10 +15,25 @@
 #include "vec.h"
 #include "vmath.h"
 
+static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int lanes_of(int64_t left) { return left < FNN_LANES ? (int)left : FNN_LANES; }
+
+/* The first n lanes; whole vectors avoid the masked path. */
+VEC vf vf_get(const float *p, int n) { return n == FNN_LANES ? vf_load(p) : vf_load_n(p, n); }
+VEC void vf_put(float *p, vf v, int n)
+{
+    if (n == FNN_LANES) vf_store(p, v);
+    else vf_store_n(p, v, n);
+}
+
+/* What is folded: sums of something, except where the name says otherwise. */
 enum {
     FOLD_SUM,                 /* x                                                            */
+    FOLD_DIFFS,               /* x - p                                                        */
     FOLD_SQUARES,             /* (x - p)^2                                                    */
-    FOLD_EXP,                 /* exp(x - p)                                                   */
+    FOLD_EXP,                 /* exp(x - p), an infinite p counting as 0                      */
+    FOLD_HITS,                /* 1 where x = p or both are NaN, else 0                        */
+    FOLD_PROD,
     FOLD_MAX,
     FOLD_MIN
 };
@@ -38,24 +53,39 @@ typedef struct {
 
 VEC vf fold_start(int kind)
 {
-    return kind == FOLD_MAX ? vf_set1(-INFINITY) : kind == FOLD_MIN ? vf_set1(INFINITY) : vf_zero();
+    return vf_set1(kind == FOLD_MAX ? -INFINITY : kind == FOLD_MIN ? INFINITY : kind == FOLD_PROD);
 }
+
+VEC vm vf_same(vf a, vf b) { return vm_or(vf_eq(a, b), vm_and(vf_isnan(a), vf_isnan(b))); }
 
 VEC vf fold_map(int kind, vf x, vf p)
 {
-    if (kind == FOLD_SQUARES) x = vf_sub(x, p), x = vf_mul(x, x);
-    if (kind == FOLD_EXP) x = vf_exp(vf_sub(x, p));
-    return x;
+    if (kind == FOLD_HITS) return vf_sel(vf_same(x, p), vf_set1(1.0f), vf_zero());
+    if (kind == FOLD_EXP) p = vf_sel(vf_eq(vf_abs(p), vf_set1(INFINITY)), vf_zero(), p);
+    if (kind == FOLD_DIFFS || kind == FOLD_SQUARES || kind == FOLD_EXP) x = vf_sub(x, p);
+    return kind == FOLD_SQUARES ? vf_mul(x, x) : kind == FOLD_EXP ? vf_exp(x) : x;
 }
 
 VEC vf fold_join(int kind, vf a, vf b)
 {
-    return kind == FOLD_MAX ? vf_max(a, b) : kind == FOLD_MIN ? vf_min(a, b) : vf_add(a, b);
+    switch (kind) {
+    case FOLD_MAX: return vf_max(a, b);
+    case FOLD_MIN: return vf_min(a, b);
+    case FOLD_PROD: return vf_mul(a, b);
+    default: return vf_add(a, b);
+    }
 }
 
 VEC float fold_lanes(int kind, vf a)
 {
-    return kind == FOLD_MAX ? vf_hmax(a) : kind == FOLD_MIN ? vf_hmin(a) : vf_hsum(a);
+    if (kind == FOLD_MAX) return vf_hmax(a);
+    if (kind == FOLD_MIN) return vf_hmin(a);
+    if (kind != FOLD_PROD) return vf_hsum(a);
+    float t[FNN_LANES];
+    vf_store(t, a);
+    for (int w = FNN_LANES / 2; w > 0; w /= 2)
+        for (int i = 0; i < w; i++) t[i] *= t[i + w];
+    return t[0];
 }
 
 /* The number of chunks: their results for one outer index fit the shared scratch. */
@@ -81,7 +111,7 @@ VEC float fold_run(int kind, const float *x, int64_t n, float shift)
         s[0] = fold_join(kind, s[0], fold_map(kind, vf_load(x + i), p));
     if (i < n) {
         const int left = (int)(n - i);
-        const vf last = fold_map(kind, vf_load_n(x + i, left), p);
+        const vf last = fold_map(kind, vf_get(x + i, left), p);
         s[1] = fold_join(kind, s[1], vf_sel(vm_first(left), last, start));
     }
     return fold_lanes(kind, fold_join(kind, fold_join(kind, s[0], s[1]),
@@ -103,12 +133,12 @@ VEC void fold_rows(int kind, const float *x, int64_t rows, int64_t step, int col
         return;
     }
     for (int j = 0; j < cols; j += FNN_LANES) {
-        const int n = cols - j < FNN_LANES ? cols - j : FNN_LANES;
-        const vf shift = p ? vf_load_n(p + j, n) : vf_zero();
+        const int n = lanes_of(cols - j);
+        const vf shift = p ? vf_get(p + j, n) : vf_zero();
         vf s = start;
         for (int64_t i = 0; i < rows; i++)
-            s = fold_join(kind, s, fold_map(kind, vf_load_n(x + i * step + j, n), shift));
-        vf_store_n(out + j, acc ? vf_add(vf_load_n(out + j, n), s) : s, n);
+            s = fold_join(kind, s, fold_map(kind, vf_get(x + i * step + j, n), shift));
+        vf_put(out + j, acc ? vf_add(vf_get(out + j, n), s) : s, n);
     }
 }
 
@@ -116,14 +146,14 @@ VEC void fold_rows(int kind, const float *x, int64_t rows, int64_t step, int col
 VEC void fold_short(int kind, const float *x, int rows, int64_t n, const float *p, float *out,
                     int acc)
 {
-    const vf shift = p ? vf_load_n(p, rows) : vf_zero();
+    const vf shift = p ? vf_get(p, rows) : vf_zero();
     vf s = fold_start(kind);
     for (int64_t j = 0; j < n; j++) {
         float column[FNN_LANES] = {0};
         for (int i = 0; i < rows; i++) column[i] = x[i * n + j];
         s = fold_join(kind, s, fold_map(kind, vf_load(column), shift));
     }
-    vf_store_n(out, acc ? vf_add(vf_load_n(out, rows), s) : s, rows);
+    vf_put(out, acc ? vf_add(vf_get(out, rows), s) : s, rows);
 }
 
 /* The chunks of columns j.. of one outer index joined: parts[0] = parts[0] + ... + parts[n-1]. */
@@ -133,7 +163,7 @@ VEC void fold_parts(int kind, float *parts, int64_t n, int64_t width, int cols)
         for (int64_t i = 0; i + step < n; i += 2 * step) {
             float *a = parts + i * width;
             const float *b = parts + (i + step) * width;
-            vf_store_n(a, fold_join(kind, vf_load_n(a, cols), vf_load_n(b, cols)), cols);
+            vf_put(a, fold_join(kind, vf_get(a, cols), vf_get(b, cols)), cols);
         }
 }
 
@@ -145,7 +175,7 @@ VEC void fold_axis(int kind, const fold *f, const fnn_scratch *s)
         FNN_FOR
         for (int64_t t = 0; t < (f->outer + FNN_LANES - 1) / FNN_LANES; t++) {
             const int64_t o = t * FNN_LANES;
-            const int rows = f->outer - o < FNN_LANES ? (int)(f->outer - o) : FNN_LANES;
+            const int rows = lanes_of(f->outer - o);
             fold_short(kind, f->x + o * n, rows, n, f->p ? f->p + o : NULL, f->out + o, f->acc);
         }
         return;
@@ -155,13 +185,13 @@ VEC void fold_axis(int kind, const fold *f, const fnn_scratch *s)
     const int direct = chunks == 1;
     const int64_t group = direct ? f->outer : room;
     for (int64_t first = 0; first < f->outer; first += group) {
-        const int64_t outer = f->outer - first < group ? f->outer - first : group;
+        const int64_t outer = smaller(f->outer - first, group);
         FNN_FOR
         for (int64_t t = 0; t < outer * chunks * blocks; t++) {
             const int64_t part = t / blocks, j = t % blocks * FOLD_COLS;
             const int64_t o = first + part / chunks, chunk = part % chunks;
             const int64_t lo = n * chunk / chunks, hi = n * (chunk + 1) / chunks;
-            const int cols = inner - j < FOLD_COLS ? (int)(inner - j) : FOLD_COLS;
+            const int cols = (int)smaller(inner - j, FOLD_COLS);
             const float *x = f->x + (o * n + lo) * inner + j, *p = f->p ? f->p + o * inner + j : NULL;
             float *out = direct ? f->out + o * inner + j : s->shared + part * inner + j;
             const int acc = direct && f->acc;
@@ -177,11 +207,11 @@ VEC void fold_axis(int kind, const fold *f, const fnn_scratch *s)
         FNN_FOR
         for (int64_t t = 0; t < outer * strips; t++) {
             const int64_t o = t / strips, j = t % strips * FNN_LANES;
-            const int cols = inner - j < FNN_LANES ? (int)(inner - j) : FNN_LANES;
+            const int cols = lanes_of(inner - j);
             float *parts = s->shared + o * chunks * inner + j, *out = f->out + (first + o) * inner + j;
             fold_parts(kind, parts, chunks, inner, cols);
-            const vf y = vf_load_n(parts, cols);
-            vf_store_n(out, f->acc ? vf_add(vf_load_n(out, cols), y) : y, cols);
+            const vf y = vf_get(parts, cols);
+            vf_put(out, f->acc ? vf_add(vf_get(out, cols), y) : y, cols);
         }
     }
 }

@@ -10,12 +10,14 @@ from . import linear as _linear
 from . import movement as _movement
 from . import pointwise as _pointwise
 from . import random as _random
+from . import reduce as _reduce
 from .activation import *
 from .creation import *
 from .linear import *
 from .movement import *
 from .pointwise import *
 from .random import *
+from .reduce import *
 
 __all__: list[str] = []
 __all__ += _activation.__all__
@@ -24,3 +26,4 @@ __all__ += _linear.__all__
 __all__ += _movement.__all__
 __all__ += _pointwise.__all__
 __all__ += _random.__all__
+__all__ += _reduce.__all__
