@@ -11,6 +11,8 @@ cimport cython
 from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE, PyObject
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport free, malloc
@@ -122,32 +124,33 @@ cdef Storage new_storage(long long nbytes):
 cdef Storage EMPTY = new_storage(0)
 
 
+cdef extern from "Python.h":
+    long long PyLong_AsLongLongAndOverflow(object, int *overflow) except? -1
+
+
 cdef int parse_shape(object shape, long long *dims, long long *numel) except -1:
     """Sizes into dims, their checked product into numel; the rank is returned."""
-    cdef int rank = 0
-    cdef long long d
+    cdef int rank = 0, overflow = 0
+    cdef long long d, n = 1
     cdef object s
     cdef bint empty = False
-    numel[0] = 1
     if len(shape) > MAX_RANK:
         raise ShapeError(f"tensor: shape: got {len(shape)} dimensions; need at most {MAX_RANK}")
     for s in shape:
-        try:
-            d = s
-        except OverflowError:
-            raise ShapeError(f"tensor: shape: got {tuple(shape)}; need sizes below 2**63") from None
+        d = PyLong_AsLongLongAndOverflow(s, &overflow)
+        if overflow:
+            raise ShapeError(f"tensor: shape: got {tuple(shape)}; need sizes below 2**63")
         if d < 0:
             raise ShapeError(f"tensor: shape: got {tuple(shape)}; need no negative size")
         dims[rank] = d
         rank += 1
         if d == 0:
             empty = True
-        elif numel[0] > (<long long>1 << 59) // d:
+        elif n > (<long long>1 << 59) // d:
             raise ShapeError(f"tensor: shape: got {tuple(shape)}; need fewer than 2**59 elements")
         else:
-            numel[0] *= d
-    if empty:
-        numel[0] = 0
+            n *= d
+    numel[0] = 0 if empty else n
     return rank
 
 
@@ -160,6 +163,18 @@ cdef Tensor new_tensor(DType dtype, int rank, const long long *dims, long long n
     t.n = n
     memcpy(t.dims, dims, rank * sizeof(long long))
     return t
+
+
+cdef tuple dims_tuple(Tensor t):
+    """The sizes as a tuple, without the detour over a list: every op asks for it."""
+    cdef tuple out = PyTuple_New(t.rank)
+    cdef int i
+    cdef object size
+    for i in range(t.rank):
+        size = t.dims[i]
+        Py_INCREF(size)
+        PyTuple_SET_ITEM(out, i, size)
+    return out
 
 
 cpdef Tensor empty(object shape, object dtype=None):
@@ -337,7 +352,7 @@ cdef int launch(fnn_call *c, tuple inputs, tuple outputs, bint in_place, int sav
     return 0
 
 
-cdef int set_constants(fnn_call *c, int op, object dim, object f) except -1:
+cdef int set_constants(fnn_call *c, int op, tuple dim, tuple f) except -1:
     cdef int j
     memset(c, 0, sizeof(fnn_call))
     if op < 0 or op >= FNN_N_OPS or len(dim) > FNN_DIMS or len(f) > 4:
@@ -350,14 +365,15 @@ cdef int set_constants(fnn_call *c, int op, object dim, object f) except -1:
     return 0
 
 
-def call(int op, tuple inputs not None, tuple shapes not None, dim=(), f=(), int saved=0,
+def call(int op, tuple inputs not None, tuple shapes not None, tuple dim=(), tuple f=(), int saved=0,
          tuple dtypes=None):
     """Run op on checked inputs; returns its outputs but for the last `saved`, alone or as a tuple."""
     cdef fnn_call c
     cdef long long dims[MAX_RANK]
     cdef long long n
     cdef int j, rank, n_out = len(shapes)
-    cdef list outs = []
+    cdef tuple outputs = PyTuple_New(n_out)
+    cdef Tensor out
     set_constants(&c, op, dim, f)
     if len(inputs) + n_out > FNN_SLOTS:
         raise ValueError("call: got too many slots")
@@ -366,15 +382,16 @@ def call(int op, tuple inputs not None, tuple shapes not None, dim=(), f=(), int
             raise TypeError(f"{OP_NAMES[op]}: got {type(t).__name__}; need a Tensor")
     for j in range(n_out):
         rank = parse_shape(shapes[j], dims, &n)
-        outs.append(new_tensor(F32 if dtypes is None else <DType>dtypes[j], rank, dims, n))
-    cdef tuple outputs = tuple(outs)
+        out = new_tensor(F32 if dtypes is None else <DType>dtypes[j], rank, dims, n)
+        Py_INCREF(out)
+        PyTuple_SET_ITEM(outputs, j, out)
     launch(&c, inputs, outputs, False, saved)
     if n_out - saved == 1:
         return outputs[0]
     return outputs[:n_out - saved]
 
 
-def elementwise(int op, Tensor x not None, f=()):
+def elementwise(int op, Tensor x not None, tuple f=()):
     """An op over the elements of a float32 tensor, into a new one: dim[0] = how many."""
     cdef fnn_call c
     set_constants(&c, op, (), f)
@@ -385,7 +402,7 @@ def elementwise(int op, Tensor x not None, f=()):
     return y
 
 
-def call_into(int op, tuple inputs not None, Tensor out not None, dim=(), f=()):
+def call_into(int op, tuple inputs not None, Tensor out not None, tuple dim=(), tuple f=()):
     """Run op with its only output written into out, which may be one of the inputs."""
     cdef fnn_call c
     set_constants(&c, op, dim, f)
@@ -407,7 +424,7 @@ cdef tuple spared(int op, tuple inputs, Tensor out):
     return inputs if copy is None else tuple([copy if x is out else x for x in inputs])
 
 
-def call_view(int op, Tensor base not None, shape, long long offset, dim=()):
+def call_view(int op, Tensor base not None, shape, long long offset, tuple dim=()):
     """A view of base from element `offset` on; op only says how its gradient flows back."""
     cdef fnn_call c
     cdef Tensor v = alias(base, Tensor, False)
@@ -1133,8 +1150,7 @@ cdef class Tensor:
 
     @property
     def shape(self):
-        cdef int i
-        return tuple([self.dims[i] for i in range(self.rank)])
+        return dims_tuple(self)
 
     def size(self, dim=None):
         """The shape, or the size of one axis."""
@@ -1559,7 +1575,7 @@ def op_info(str name, unsigned want=0xffff):
 def flops(str op, dim):
     """Floating-point operations of a forward record of op with these constants."""
     cdef fnn_call c
-    set_constants(&c, OPS[op], dim, ())
+    set_constants(&c, OPS[op], tuple(dim), ())
     return fnn_flops(&c)
 
 
@@ -1567,7 +1583,7 @@ def unchecked_launch(int op, arrays, grads, int n_in, dim, f, int acc=0, bint ba
     """Run a kernel over NumPy arrays as they are: only tests that have checked them may."""
     cdef fnn_call c
     cdef int j, bad
-    set_constants(&c, op, dim, f)
+    set_constants(&c, op, tuple(dim), tuple(f))
     if backward and not fnn_ops[op].diff:
         raise ValueError(f"{OP_NAMES[op]} has no gradient")
     c.n_in = n_in

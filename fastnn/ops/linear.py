@@ -186,19 +186,23 @@ def linear(input: Any, weight: Any, bias: Any = None, activation: str | None = N
     if not all_float32(x, w, b):
         x, w, b = as_tensor(x), as_tensor(w), as_tensor(b)
         need_float32("linear", input=x, weight=w, bias=b)
-    if w.ndim != 2:
-        raise ShapeError(f"linear: weight: got shape {w.shape}; need (out, in)")
-    n, k = w.shape
-    shape = x.shape
+    shape, weight_shape = x.shape, w.shape
+    if len(weight_shape) != 2:
+        raise ShapeError(f"linear: weight: got shape {weight_shape}; need (out, in)")
+    n, k = weight_shape
     if not shape or shape[-1] != k:
-        raise ShapeError(f"linear: input: got shape {shape}; need (..., {k}) for weight {w.shape}")
+        raise ShapeError(
+            f"linear: input: got shape {shape}; need (..., {k}) for weight {weight_shape}"
+        )
     if bias is not None and b.shape != (n,):
-        raise ShapeError(f"linear: bias: got shape {b.shape}; need ({n},) for weight {w.shape}")
+        raise ShapeError(
+            f"linear: bias: got shape {b.shape}; need ({n},) for weight {weight_shape}"
+        )
     if activation is not None and activation != "relu":
         raise ValueError(f"linear: activation: got {activation!r}; need None or 'relu'")
-    rows = shape[:-1]
     op = LINEAR if activation is None else LINEAR_RELU
-    return call(op, (x, w, b), ((*rows, n),), (prod(rows), n, k, bias is not None))
+    m = shape[0] if len(shape) == 2 else prod(shape[:-1])
+    return call(op, (x, w, b), ((*shape[:-1], n),), (m, n, k, bias is not None))
 
 
 bind_operator("matmul", matmul)
