@@ -12,7 +12,15 @@ from ._core import (
     set_num_threads,
     tensor,
 )
+from ._device import Size, device, get_default_dtype, is_tensor, set_default_dtype
 from ._startup import start
+from .autograd import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 from .errors import (
     CorruptFileError,
     DTypeError,
@@ -23,6 +31,7 @@ from .errors import (
     UnsupportedOpError,
 )
 from .ops import *  # noqa: F403
+from .serialization import load, save
 
 float32 = float = DTYPES["float32"]
 float64 = double = DTYPES["float64"]
@@ -35,4 +44,4 @@ bool = DTYPES["bool"]
 __version__ = "0.1.0"
 start()
 
-from . import data, nn, utils  # noqa: E402
+from . import autograd, cuda, data, nn, utils  # noqa: E402

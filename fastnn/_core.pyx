@@ -802,7 +802,7 @@ cdef class Buffers:
             fnn_free(<void *><uintptr_t>p)
 
 
-cdef int plan_record(Record r, fnn_call *c, Buffers buffers, dict leaves) except -1:
+cdef int plan_record(Record r, fnn_call *c, Buffers buffers, dict leaves, tuple only) except -1:
     """Fill c.grad and c.acc: gradients of outputs are there, those of inputs get their place."""
     cdef int j, n_in = r.call.n_in
     cdef Record p
@@ -823,9 +823,11 @@ cdef int plan_record(Record r, fnn_call *c, Buffers buffers, dict leaves) except
             c.grad[j] = p.g[r.edge_slot[j]]
             continue
         leaf = <Tensor>e
+        if only is not None and not is_among(leaf, only):
+            continue
         if leaf in leaves:
             c.acc |= 1 << j
-        elif leaf.gradient is not None:
+        elif leaf.gradient is not None and only is None:
             leaves[leaf] = leaf.gradient
             c.acc |= 1 << j
         else:
@@ -838,13 +840,23 @@ cdef int plan_record(Record r, fnn_call *c, Buffers buffers, dict leaves) except
     return 0
 
 
+cdef bint is_among(Tensor t, tuple ts):
+    for x in ts:
+        if x is t:
+            return True
+    return False
+
+
 cdef release(Record r):
     r.freed = True
     r.stores = []
 
 
-def backward(Tensor root not None, gradient=None, bint retain_graph=False):
-    """Add d(root)/d(leaf) to the .grad of every leaf behind root that requires grad."""
+def backward(Tensor root not None, gradient=None, bint retain_graph=False, tuple only=None):
+    """Add d(root)/d(leaf) to the .grad of every leaf behind root that requires grad.
+
+    only: leaves whose gradients to return instead, None for those not behind root.
+    """
     cdef Tensor seed = None, leaf
     cdef list order = []
     cdef fnn_call *calls
@@ -863,6 +875,8 @@ def backward(Tensor root not None, gradient=None, bint retain_graph=False):
         (<float *>seed.data)[0] = 1
     if not isinstance(root.edge, Record):
         leaf = root if root.edge is None else <Tensor>root.edge
+        if only is not None:
+            return [tensor(seed) if t is leaf else None for t in only]
         accumulate_leaf(leaf, seed)
         return
     order = reachable(<Record>root.edge)
@@ -876,7 +890,7 @@ def backward(Tensor root not None, gradient=None, bint retain_graph=False):
         (<Record>root.edge).g[root.slot] = buffers.take(seed.n)
         memcpy((<Record>root.edge).g[root.slot], seed.data, seed.n * sizeof(float))
         for i in range(n):
-            plan_record(<Record>(<tuple>order[i])[1], &calls[i], buffers, leaves)
+            plan_record(<Record>(<tuple>order[i])[1], &calls[i], buffers, leaves, only)
             ns += fnn_cost_ns(&calls[i], True)
         if reference is None:
             run(calls, n, True, ns)
@@ -887,13 +901,15 @@ def backward(Tensor root not None, gradient=None, bint retain_graph=False):
         free(calls)
         for _, record in order:
             memset((<Record>record).g, 0, sizeof((<Record>record).g))
+    if not retain_graph:
+        for _, record in order:
+            release(<Record>record)
+    if only is not None:
+        return [leaves.get(t) for t in only]
     for leaf_, g in leaves.items():
         leaf = <Tensor>leaf_
         leaf.gradient = <Tensor>g
         leaf.gradient.store.version += 1
-    if not retain_graph:
-        for _, record in order:
-            release(<Record>record)
 
 
 cdef Tensor check_gradient(Tensor root, object gradient):
