@@ -61,15 +61,17 @@ VEC vf vf_reduce_(vf x, vf *n)
     return vf_fnma(*n, vf_set1(VEC_LN2_LO), vf_fnma(*n, vf_set1(VEC_LN2_HI), x));
 }
 
-/* (exp(r) - 1 - r) / r^2 */
-VEC vf vf_exp_quotient_(vf r)
+/* (exp(r) - 1 - r - r^2/2) / r^3 */
+VEC vf vf_exp_cubic_(vf r)
 {
-    return VEC_POLY(r, 0.5f, 0.166666657f, 0.041666463f, 0.00833357126f, 0.00139350875f,
-                    0.000197394751f);
+    return VEC_POLY(r, 0.166666657f, 0.041666463f, 0.00833357126f, 0.00139350875f, 0.000197394751f);
 }
 
 /* exp(r) - 1 */
-VEC vf vf_exp_tail_(vf r) { return vf_fma(vf_mul(r, r), vf_exp_quotient_(r), r); }
+VEC vf vf_exp_tail_(vf r)
+{
+    return vf_fma(vf_mul(r, r), vf_fma(vf_exp_cubic_(r), r, vf_set1(0.5f)), r);
+}
 
 /* exp(x) */
 VEC vf vf_exp(vf x)
@@ -82,11 +84,10 @@ VEC vf vf_exp(vf x)
 VEC vf vf_expm1(vf x)
 {
     vf half = vf_set1(0.5f), n;
-    vf z = vf_at_most(vf_at_least(x, -20.0f), 89.0f);
-    vf r = vf_reduce_(z, &n);
-    vf rest = vf_sub(vf_fnma(n, vf_set1(VEC_LN2_HI), z), r);     /* what rounding took from r */
+    vf bounded = vf_at_most(vf_at_least(x, -20.0f), 89.0f), r = vf_reduce_(bounded, &n);
+    vf rest = vf_sub(vf_fnma(n, vf_set1(VEC_LN2_HI), bounded), r);       /* what rounding took from r */
     rest = vf_fnma(n, vf_set1(VEC_LN2_LO), rest);
-    vf h = vf_fma(vf_mul(r, r), vf_exp_quotient_(r), rest);
+    vf z = vf_mul(r, r), h = vf_fma(z, half, vf_fma(vf_mul(z, r), vf_exp_cubic_(r), rest));
     vf s = vf_two_to(vf_sub(n, vf_set1(1.0f)));
     vf c = vf_sub(s, half), c_err = vf_sub(vf_sub(s, c), half);
     vf t = vf_fma(s, r, c), t_err = vf_add(vf_fma(s, r, vf_sub(c, t)), c_err);
