@@ -477,10 +477,11 @@ def first_outside(Tensor t not None, long long low, long long high, skip=None):
         raise DTypeError(f"first_outside: got {t.dtype.name}; need int64")
     realize(t)
     cdef const int64_t *x = <const int64_t *>t.data
-    cdef long long i, n = t.n, pass_ = low if skip is None else skip
+    cdef long long i, n = t.n, let = 0 if skip is None else skip
+    cdef bint skipping = skip is not None
     with nogil:
         for i in range(n):
-            if (x[i] < low or x[i] >= high) and x[i] != pass_:
+            if (x[i] < low or x[i] >= high) and not (skipping and x[i] == let):
                 break
         else:
             i = -1
