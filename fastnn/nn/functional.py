@@ -2,12 +2,34 @@
 
 from ..ops.activation import relu, sigmoid, tanh
 from ..ops.linear import linear
+from ..ops.loss import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    hinge_loss,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+    smooth_l1_loss,
+)
 from ..ops.random import dropout
 
 __all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
     "dropout",
+    "hinge_loss",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
     "linear",
+    "mse_loss",
+    "nll_loss",
     "relu",
     "sigmoid",
+    "smooth_l1_loss",
     "tanh",
 ]

@@ -7,6 +7,7 @@ Importing this package gives Tensor its operators and methods.
 from . import activation as _activation
 from . import creation as _creation
 from . import linear as _linear
+from . import loss as _loss
 from . import movement as _movement
 from . import pointwise as _pointwise
 from . import random as _random
@@ -14,6 +15,7 @@ from . import reduce as _reduce
 from .activation import *
 from .creation import *
 from .linear import *
+from .loss import *
 from .movement import *
 from .pointwise import *
 from .random import *
@@ -23,6 +25,7 @@ __all__: list[str] = []
 __all__ += _activation.__all__
 __all__ += _creation.__all__
 __all__ += _linear.__all__
+__all__ += _loss.__all__
 __all__ += _movement.__all__
 __all__ += _pointwise.__all__
 __all__ += _random.__all__

@@ -202,7 +202,7 @@ def nll_loss_grad(
     _, target, w = ins
     live, weight, one_hot = _picked(target, w, dim, gouts[0].dtype)
     dl = _upstream(gouts[0], live, outs[1][0], dim[3])
-    return [-one_hot * (weight * dl)[:, None, :], None, None]
+    return [np.where(one_hot, -(weight * dl)[:, None, :], 0), None, None]
 
 
 def _log_softmax(x: np.ndarray, m: np.ndarray, s: np.ndarray) -> np.ndarray:
