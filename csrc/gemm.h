@@ -45,24 +45,16 @@ typedef struct {
 #define GEMM_SCRATCH (1 << 20)
 
 /* Block sizes.
- * KC: k per block.  The packed row panel of A, KC x 16 floats (24 KB), stays in L1 while B streams
- *     past it from L2.
+ * KC: k per block.  A packed row panel, KC x 16 floats (24 KB), stays in L1 while B streams by.
  * NC: columns per block.  KC x NC floats of packed B (720 KB) are 3/4 of a 1 MB L2.
- * NR: the columns of the tallest tile; B is divided among threads in this unit. */
-#ifndef GEMM_KC
+ * PANEL: floats of a packed column panel that is used up before the next one is packed (16 KB): it
+ *     stays in L1 together with the rows of A.
+ * NR: columns of the tallest tile, AR: row length of a packed row panel. */
 #define GEMM_KC 384
-#endif
-#ifndef GEMM_NC
 #define GEMM_NC 480
-#endif
-#ifndef GEMM_PACK_B
-#define GEMM_PACK_B 4
-#endif
-#ifndef GEMM_PACK_A
-#define GEMM_PACK_A 4
-#endif
+#define GEMM_PANEL 4096
 #define GEMM_NR (gemm_nv[GEMM_MR - 1] * VEC_W)
-#define GEMM_AR ((GEMM_MR + VEC_W - 1) / VEC_W * VEC_W)   /* row length of a packed panel of A */
+#define GEMM_AR ((GEMM_MR + VEC_W - 1) / VEC_W * VEC_W)
 
 static inline int64_t gemm_min(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t gemm_ceil(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -94,56 +86,66 @@ static void gemm_act_tile(float *c, int64_t ldc, int64_t m, int64_t n, int act)
     }
 }
 
-/* Rows i0..i1 of C by columns j0..j1, over p0..p1: one panel of A against a block of B.
- * packed: NULL, or the packed block of B (column j at (j - j0) * (p1 - p0)), packed here if fill. */
+/* Where the chains of the columns j, j + 1, ... start at row i, and the row stride there. */
+static void gemm_set_start(gemm_tile *t, const fnn_gemm *g, int64_t i, int64_t j, int from_c)
+{
+    t->c = g->c + i * g->ldc + j;
+    t->start = from_c ? t->c : g->bias ? g->bias + j : NULL;
+    t->lds = from_c ? g->ldc : 0;
+}
+
+/* Few rows, B transposed, A not: B is read once, as it is. */
+static void gemm_few_rows(const fnn_gemm *g)
+{
+    const int64_t width = gemm_dot_groups[g->m - 1] * SQ;
+    gemm_tile t = {.k = g->k, .a = g->a, .ai = g->lda, .ldb = g->ldb, .ldc = g->ldc};
+    for (int64_t j = 0, n; j < g->n; j += n) {
+        const int rest = g->n - j < width;
+        n = rest ? gemm_min(g->n - j, SQ) : width;
+        t.b = g->b + j * g->ldb;
+        gemm_set_start(&t, g, 0, j, g->acc);
+        gemm_dots_fns[g->m - 1][rest](&t, n);
+        if (g->act)
+            gemm_act_tile(t.c, g->ldc, g->m, n, g->act);
+    }
+}
+
+/* The rows i0..i1 and columns j0..j1 of C over p0..p1: one row panel of A, several of B. */
 typedef struct {
     int64_t i0, i1, j0, j1, p0, p1;
-    int nv;               /* width of the column panels in vectors                        */
-    float *packed_a, *packed_b;
-    int fill_b;
+    int nv;               /* the width of a column panel in vectors                       */
+    float *packed_a;      /* NULL: A is used in place                                     */
+    float *packed_b;      /* the same; column j is at (j - j0) * (p1 - p0)                */
+    int fill_b;           /* packed_b is filled on the way, each panel just before its use */
 } gemm_range;
 
-static void gemm_panel(const fnn_gemm *g, const gemm_range *r)
+static void gemm_row_panel(const fnn_gemm *g, const gemm_range *r)
 {
     const int64_t mr = r->i1 - r->i0, k = r->p1 - r->p0;
-    gemm_tile t = {.k = k, .ldc = g->ldc};
-    int by_row = !g->ta;
+    const int by_row = !g->ta && !r->packed_a;
+    gemm_tile t = {.k = k, .ai = g->lda, .ak = g->lda, .ldb = g->ldb, .ldc = g->ldc};
     t.a = g->a + (g->ta ? r->p0 * g->lda + r->i0 : r->i0 * g->lda + r->p0);
-    t.ai = g->lda;
-    t.ak = g->lda;
     if (r->packed_a) {
         gemm_pack(r->packed_a, GEMM_AR, t.a, g->lda, !g->ta, mr, k);
         t.a = r->packed_a;
         t.ak = GEMM_AR;
-        by_row = 0;
     }
-    int nv = r->nv, log2nv = __builtin_ctz(nv);
+    int nv = r->nv, log2nv = __builtin_ctz((unsigned)nv);
     for (int64_t j = r->j0; j < r->j1; j += nv * VEC_W) {
-        while ((nv - 1) * VEC_W >= r->j1 - j) {
-            nv /= 2;
+        for (; (nv - 1) * VEC_W >= r->j1 - j; nv /= 2)
             log2nv--;
-        }
         const int64_t n = gemm_min(nv * VEC_W, r->j1 - j);
-        const int edge = n < nv * VEC_W;
-        t.b = g->tb ? g->b + j * g->ldb + r->p0 : g->b + r->p0 * g->ldb + j;
-        t.ldb = g->ldb;
+        t.b = g->b + (g->tb ? j * g->ldb + r->p0 : r->p0 * g->ldb + j);
         if (r->packed_b) {
-            float *dst = r->packed_b + (j - r->j0) * k;
+            float *panel = r->packed_b + (j - r->j0) * k;
             if (r->fill_b)
-                gemm_pack(dst, nv * VEC_W, t.b, g->ldb, g->tb, n, k);
-            t.b = dst;
+                gemm_pack(panel, nv * VEC_W, t.b, g->ldb, g->tb, n, k);
+            t.b = panel;
             t.ldb = nv * VEC_W;
         }
-        t.c = g->c + r->i0 * g->ldc + j;
         t.last = (int)(n - (nv - 1) * VEC_W);
-        if (r->p0 > 0 || g->acc) {
-            t.start = t.c;
-            t.lds = g->ldc;
-        } else if (g->bias) {
-            t.start = g->bias + j;
-            t.lds = 0;
-        }
-        gemm_tile_fns[by_row][edge][mr - 1][log2nv](&t);
+        gemm_set_start(&t, g, r->i0, j, r->p0 > 0 || g->acc);
+        gemm_tile_fns[by_row][t.last < VEC_W][mr - 1][log2nv](&t);
         if (g->act && r->p1 == g->k)
             gemm_act_tile(t.c, g->ldc, mr, n, g->act);
     }
@@ -154,30 +156,41 @@ static void gemm_serial(const fnn_gemm *g, float *scratch)
 {
     if (g->m <= 0 || g->n <= 0)
         return;
-    const int64_t panels = gemm_ceil(g->m, GEMM_MR), height = gemm_ceil(g->m, panels);
-    const int nv = gemm_nv[height - 1];
-    const int64_t kc = gemm_block(g->k, GEMM_KC, 8), nc = gemm_block(g->n, GEMM_NC, GEMM_NR);
-    const int pack_a = (g->ta || height > 1) && nc > GEMM_PACK_A * GEMM_NR;
-    const int pack_b = g->tb || panels > GEMM_PACK_B;
+    if (g->tb && !g->ta && g->m <= GEMM_DOT_ROWS) {
+        gemm_few_rows(g);
+        return;
+    }
+    /* Balanced row panels: 64 rows are 13 + 13 + 13 + 13 + 12, not 14 + 14 + 14 + 14 + 8.  A short
+     * chain is all stores to C; if ldc is a multiple of 4 KB the rows of a panel share one set of
+     * L1, which has 8 ways. */
+    const int64_t panels = gemm_ceil(g->m, g->k <= 16 ? gemm_min(GEMM_MR, 7) : GEMM_MR);
+    const int nv = gemm_nv[gemm_ceil(g->m, panels) - 1], nr = nv * VEC_W;
+    /* Packing A pays from four panels of B on; a single row is contiguous anyway.  B is packed if
+     * it is transposed, or read by more than eight row panels: then less of the TLB is needed.
+     * Up to two row panels use a packed panel of B up while it is in L1. */
+    const int used_up = g->tb && panels <= 2;
+    const int64_t kc = gemm_block(g->k, used_up ? GEMM_PANEL / nr : GEMM_KC, 8);
+    const int64_t nc = used_up ? nr : gemm_block(g->n, GEMM_NC, GEMM_NR);
+    const int pack_a = (g->ta || g->m > 1) && nc > 4 * GEMM_NR, pack_b = g->tb || panels > 8;
     gemm_range r = {.nv = nv, .packed_a = pack_a ? scratch : NULL,
                     .packed_b = pack_b ? scratch + GEMM_KC * GEMM_AR : NULL};
     for (r.j0 = 0; r.j0 < g->n; r.j0 = r.j1) {
         r.j1 = gemm_min(r.j0 + nc, g->n);
         r.p0 = 0;
-        do {
+        do {                                /* once if k is 0 */
             r.p1 = gemm_min(r.p0 + kc, g->k);
             for (int64_t i = 0; i < panels; i++) {
                 r.i0 = g->m * i / panels;
                 r.i1 = g->m * (i + 1) / panels;
                 r.fill_b = i == 0;
-                gemm_panel(g, &r);
+                gemm_row_panel(g, &r);
             }
             r.p0 = r.p1;
         } while (r.p0 < g->k);
     }
 }
 
-/* The part of g with rows i0 <= i < i1 and columns j0 <= j < j1. */
+/* The rows i0..i1 and columns j0..j1 of g. */
 static fnn_gemm gemm_part(fnn_gemm g, int64_t i0, int64_t i1, int64_t j0, int64_t j1)
 {
     g.m = i1 - i0;
@@ -196,21 +209,23 @@ static void gemm_team(const fnn_gemm *g, const fnn_scratch *s)
     /* Time of a part: its area, and the reading and packing of its rows and columns, each of which
      * costs about as much as 8 elements of the area. */
     const int64_t team = fnn_team_size(), units = gemm_ceil(g->n, GEMM_NR);
-    int64_t grid = 1, best = INT64_MAX;
-    for (int64_t tm = 1; tm <= team; tm++) {
-        if (team % tm)
+    int64_t down = 1, best = INT64_MAX;
+    for (int64_t d = 1; d <= team; d++) {
+        if (team % d)
             continue;
-        const int64_t rows = gemm_ceil(g->m, tm), cols = gemm_ceil(units, team / tm) * GEMM_NR;
+        const int64_t rows = gemm_ceil(g->m, d);
+        const int64_t cols = gemm_min(gemm_ceil(units, team / d) * GEMM_NR,
+                                      gemm_ceil(g->n, VEC_W) * VEC_W);
         const int64_t cost = rows * cols + 8 * (rows + cols);
         if (cost < best) {
             best = cost;
-            grid = tm;
+            down = d;
         }
     }
-    const int64_t tn = team / grid, i = fnn_team_rank() / tn, j = fnn_team_rank() % tn;
-    const fnn_gemm part = gemm_part(*g, g->m * i / grid, g->m * (i + 1) / grid,
-                                    gemm_min(units * j / tn * GEMM_NR, g->n),
-                                    gemm_min(units * (j + 1) / tn * GEMM_NR, g->n));
+    const int64_t across = team / down, i = fnn_team_rank() / across, j = fnn_team_rank() % across;
+    const fnn_gemm part = gemm_part(*g, g->m * i / down, g->m * (i + 1) / down,
+                                    gemm_min(units * j / across * GEMM_NR, g->n),
+                                    gemm_min(units * (j + 1) / across * GEMM_NR, g->n));
     gemm_serial(&part, s->local);
     FNN_BARRIER
 }
@@ -218,9 +233,13 @@ static void gemm_team(const fnn_gemm *g, const fnn_scratch *s)
 /* n[0] * n[1] products of the same shape; the whole team, barrier at the end. */
 static void gemm_batched(const fnn_gemm *g, const gemm_batch *batch, const fnn_scratch *s)
 {
-    /* Rows are divided only as far as that is needed for at least 64 tasks, and into no fewer than
-     * four panels: each task packs B again. */
     const int64_t items = batch->n[0] * batch->n[1];
+    if (items == 1) {
+        gemm_team(g, s);
+        return;
+    }
+    /* Rows are divided only as far as 64 tasks need it, and into blocks of some four row panels or
+     * more: every task packs B again. */
     const int64_t blocks = items > 0 && g->m > 0
         ? gemm_min(gemm_ceil(64, items), gemm_ceil(g->m, 4 * GEMM_MR)) : 0;
     FNN_FOR

@@ -1,7 +1,7 @@
 /*
  * gemm_kernels.h: the register tiles of gemm.h and the packing of their operands.
  *
- * A tile is mr rows by nv native vectors (qf, VEC_W floats) of C, kept in registers for a block of k:
+ * A tile is mr rows by nv native vectors (qf: VEC_W floats) of C, in registers for a block of k:
  *
  *     for p < k:  b[v] = B[p][v]           nv vector loads
  *                 x = A[i][p]              mr broadcasts, one load each
@@ -123,7 +123,8 @@ VEC void gemm_tile_run(const gemm_tile *t, const int mr, const int nv, const int
 /* The tiles by [by_row][edge][mr - 1][log2 nv], and the largest nv of each mr. */
 typedef void (*gemm_tile_fn)(const gemm_tile *t);
 #define GEMM_TILE(mr, nv, r, e) \
-    static void gemm_tile_##mr##x##nv##_##r##e(const gemm_tile *t) { gemm_tile_run(t, mr, nv, r, e); }
+    static void gemm_tile_##mr##x##nv##_##r##e(const gemm_tile *t) \
+    { gemm_tile_run(t, mr, nv, r, e); }
 #define GEMM_TILE_2(mr, r, e) GEMM_TILE(mr, 1, r, e) GEMM_TILE(mr, 2, r, e)
 #define GEMM_TILE_4(mr, r, e) GEMM_TILE_2(mr, r, e) GEMM_TILE(mr, 4, r, e)
 #define GEMM_TILE_8(mr, r, e) GEMM_TILE_4(mr, r, e) GEMM_TILE(mr, 8, r, e)
@@ -147,62 +148,62 @@ static const int8_t gemm_nv[GEMM_MR] = {GEMM_TILES(GEMM_NV)};
 
 /* ---- transposed operands -------------------------------------------------------------------
  *
- * Squares of TW by TW are transposed in registers.  256-bit ones even under AVX-512: inserting a
+ * Squares of SQ by SQ are transposed in registers.  256-bit ones even under AVX-512: inserting a
  * quad costs a shuffle there, and Zen 4 needs 0.15 cycles per element this way, 0.24 with 512 bits.
  *
- * t_quads(row, p): the quads row[0][p..p+3] and, if TW is 8, row[4][p..p+3].
- * t_floats_lo/hi, t_pairs_lo/hi: interleave the floats, or the pairs of floats, of each quad. */
+ * sq_quads(row, p): the quads row[0][p..p+3] and, if SQ is 8, row[4][p..p+3].
+ * sq_floats_lo/hi, sq_pairs_lo/hi: interleave the floats, or the pairs of floats, of each quad. */
 #if VEC_K <= 2
-#define TW 8
-typedef __m256 tf;
-VEC tf t_load(const float *p) { return _mm256_loadu_ps(p); }
-VEC void t_store(float *p, tf v) { _mm256_storeu_ps(p, v); }
-VEC tf t_set1(float x) { return _mm256_set1_ps(x); }
-VEC tf t_fma(tf a, tf b, tf c) { return _mm256_fmadd_ps(a, b, c); }
-VEC tf t_quads(const float *const *row, int64_t p)
+#define SQ 8
+typedef __m256 sqf;
+VEC sqf sq_load(const float *p) { return _mm256_loadu_ps(p); }
+VEC void sq_store(float *p, sqf v) { _mm256_storeu_ps(p, v); }
+VEC sqf sq_set1(float x) { return _mm256_set1_ps(x); }
+VEC sqf sq_fma(sqf a, sqf b, sqf c) { return _mm256_fmadd_ps(a, b, c); }
+VEC sqf sq_quads(const float *const *row, int64_t p)
 {
-    const tf v = _mm256_castps128_ps256(_mm_loadu_ps(row[0] + p));
+    const sqf v = _mm256_castps128_ps256(_mm_loadu_ps(row[0] + p));
     return _mm256_insertf128_ps(v, _mm_loadu_ps(row[4] + p), 1);
 }
-VEC tf t_floats_lo(tf a, tf b) { return _mm256_unpacklo_ps(a, b); }
-VEC tf t_floats_hi(tf a, tf b) { return _mm256_unpackhi_ps(a, b); }
-VEC tf t_pairs_lo(tf a, tf b) { return _mm256_shuffle_ps(a, b, 0x44); }
-VEC tf t_pairs_hi(tf a, tf b) { return _mm256_shuffle_ps(a, b, 0xee); }
+VEC sqf sq_floats_lo(sqf a, sqf b) { return _mm256_unpacklo_ps(a, b); }
+VEC sqf sq_floats_hi(sqf a, sqf b) { return _mm256_unpackhi_ps(a, b); }
+VEC sqf sq_pairs_lo(sqf a, sqf b) { return _mm256_shuffle_ps(a, b, 0x44); }
+VEC sqf sq_pairs_hi(sqf a, sqf b) { return _mm256_shuffle_ps(a, b, 0xee); }
 #else
-#define TW 4
-typedef qf tf;
-VEC tf t_load(const float *p) { return gemm_load(p); }
-VEC void t_store(float *p, tf v) { gemm_store(p, v); }
-VEC tf t_set1(float x) { return q_set1(x); }
-VEC tf t_fma(tf a, tf b, tf c) { return q_fma(a, b, c); }
-VEC tf t_quads(const float *const *row, int64_t p) { return gemm_load(row[0] + p); }
-VEC tf t_floats_lo(tf a, tf b) { return __builtin_shuffle(a, b, (qs){0, 4, 1, 5}); }
-VEC tf t_floats_hi(tf a, tf b) { return __builtin_shuffle(a, b, (qs){2, 6, 3, 7}); }
-VEC tf t_pairs_lo(tf a, tf b) { return __builtin_shuffle(a, b, (qs){0, 1, 4, 5}); }
-VEC tf t_pairs_hi(tf a, tf b) { return __builtin_shuffle(a, b, (qs){2, 3, 6, 7}); }
+#define SQ 4
+typedef qf sqf;
+VEC sqf sq_load(const float *p) { return gemm_load(p); }
+VEC void sq_store(float *p, sqf v) { gemm_store(p, v); }
+VEC sqf sq_set1(float x) { return q_set1(x); }
+VEC sqf sq_fma(sqf a, sqf b, sqf c) { return q_fma(a, b, c); }
+VEC sqf sq_quads(const float *const *row, int64_t p) { return gemm_load(row[0] + p); }
+VEC sqf sq_floats_lo(sqf a, sqf b) { return __builtin_shuffle(a, b, (qs){0, 4, 1, 5}); }
+VEC sqf sq_floats_hi(sqf a, sqf b) { return __builtin_shuffle(a, b, (qs){2, 6, 3, 7}); }
+VEC sqf sq_pairs_lo(sqf a, sqf b) { return __builtin_shuffle(a, b, (qs){0, 1, 4, 5}); }
+VEC sqf sq_pairs_hi(sqf a, sqf b) { return __builtin_shuffle(a, b, (qs){2, 3, 6, 7}); }
 #endif
 
-/* x[i], lane j = row[j][p + i] */
-VEC void gemm_transpose(tf x[TW], const float *const row[TW], int64_t p)
+/* x[i], lane j = row[j][p + i].  row[j] points to the row of lane j. */
+VEC void gemm_transpose(sqf x[SQ], const float *const row[SQ], int64_t p)
 {
 #pragma GCC unroll 2
-    for (int q = 0; q < TW; q += 4) {
-        const tf r0 = t_quads(row, p + q), r1 = t_quads(row + 1, p + q);
-        const tf r2 = t_quads(row + 2, p + q), r3 = t_quads(row + 3, p + q);
-        const tf lo01 = t_floats_lo(r0, r1), hi01 = t_floats_hi(r0, r1);
-        const tf lo23 = t_floats_lo(r2, r3), hi23 = t_floats_hi(r2, r3);
-        x[q] = t_pairs_lo(lo01, lo23);
-        x[q + 1] = t_pairs_hi(lo01, lo23);
-        x[q + 2] = t_pairs_lo(hi01, hi23);
-        x[q + 3] = t_pairs_hi(hi01, hi23);
+    for (int q = 0; q < SQ; q += 4) {
+        const sqf r0 = sq_quads(row, p + q), r1 = sq_quads(row + 1, p + q);
+        const sqf r2 = sq_quads(row + 2, p + q), r3 = sq_quads(row + 3, p + q);
+        const sqf lo01 = sq_floats_lo(r0, r1), hi01 = sq_floats_hi(r0, r1);
+        const sqf lo23 = sq_floats_lo(r2, r3), hi23 = sq_floats_hi(r2, r3);
+        x[q] = sq_pairs_lo(lo01, lo23);
+        x[q + 1] = sq_pairs_hi(lo01, lo23);
+        x[q + 2] = sq_pairs_lo(hi01, hi23);
+        x[q + 3] = sq_pairs_hi(hi01, hi23);
     }
 }
 
-/* TW rows of a matrix of n rows; the ones that do not exist repeat the last one, so that nothing
+/* SQ rows of a matrix of n rows; the ones that do not exist repeat the last one, so that nothing
  * outside the matrix is read.  Their lanes are never stored to C. */
-VEC void gemm_row_pointers(const float *row[TW], const float *src, int64_t ld, int64_t n)
+VEC void gemm_row_pointers(const float *row[SQ], const float *src, int64_t ld, int64_t n)
 {
-    for (int64_t j = 0; j < TW; j++)
+    for (int64_t j = 0; j < SQ; j++)
         row[j] = src + (j < n ? j : n - 1) * ld;
 }
 
@@ -214,19 +215,19 @@ VEC void gemm_row_pointers(const float *row[TW], const float *src, int64_t ld, i
 static void gemm_pack(float *dst, int64_t w, const float *src, int64_t ld, int trans, int64_t n,
                       int64_t k)
 {
-    for (int64_t j = 0; trans && j < n; j += TW) {
-        const float *row[TW];
+    for (int64_t j = 0; trans && j < n; j += SQ) {
+        const float *row[SQ];
         gemm_row_pointers(row, src + j * ld, ld, n - j);
         int64_t p = 0;
-        for (; p + TW <= k; p += TW) {
-            tf x[TW];
+        for (; p + SQ <= k; p += SQ) {
+            sqf x[SQ];
             gemm_transpose(x, row, p);
 #pragma GCC unroll 8
-            for (int i = 0; i < TW; i++)
-                t_store(dst + (p + i) * w + j, x[i]);
+            for (int i = 0; i < SQ; i++)
+                sq_store(dst + (p + i) * w + j, x[i]);
         }
         for (; p < k; p++)
-            for (int64_t i = 0; i < TW; i++)
+            for (int64_t i = 0; i < SQ; i++)
                 dst[p * w + j + i] = row[i][p];
     }
     const int64_t full = n / VEC_W * VEC_W;
@@ -238,5 +239,100 @@ static void gemm_pack(float *dst, int64_t w, const float *src, int64_t ld, int t
             gemm_store(dst + full, gemm_load_n(src + full, tail));
     }
 }
+
+/* ---- few rows against a transposed B: nothing is packed -------------------------------------
+ *
+ * C (mr, n) = A (mr, k) B^T over all of k, n <= ng SQ.  Squares of B are transposed in registers
+ * and used at once, so that B streams from memory while the chains advance. */
+#define GEMM_DOT_ROWS 4
+
+/* The columns of group g over p, ..., p + SQ - 1. */
+VEC void gemm_dots_square(sqf acc[GEMM_DOT_ROWS][4], const gemm_tile *t, const float *const row[SQ],
+                          int64_t p, const int g, const int mr)
+{
+    sqf x[SQ];
+    gemm_transpose(x, row, p);
+#pragma GCC unroll 8
+    for (int q = 0; q < SQ; q++) {
+#pragma GCC unroll 4
+        for (int i = 0; i < mr; i++)
+            acc[i][g] = sq_fma(sq_set1(t->a[i * t->ai + p + q]), x[q], acc[i][g]);
+    }
+}
+
+VEC void gemm_dots_run(const gemm_tile *t, const int mr, const int ng, int64_t n)
+{
+    sqf acc[GEMM_DOT_ROWS][4];
+    const float *row[4][SQ];
+    const int whole = ng > 1 || n == SQ;
+    float part[SQ] = {0};
+    int64_t p = 0;
+
+#pragma GCC unroll 4
+    for (int g = 0; g < ng; g++) {
+        gemm_row_pointers(row[g], t->b + g * SQ * t->ldb, t->ldb, whole ? SQ : n);
+#pragma GCC unroll 4
+        for (int i = 0; i < mr; i++) {
+            if (t->start && !whole)
+                memcpy(part, t->start + i * t->lds, (size_t)n * sizeof(float));
+            acc[i][g] = sq_load(t->start && whole ? t->start + i * t->lds + g * SQ : part);
+        }
+    }
+    /* A group takes a whole cache line (16 floats) of its rows before the next one comes: if ldb is
+     * a multiple of 4 KB all rows share one set of L1, which has as many ways as a group rows. */
+    for (const int64_t end = t->k - t->k % SQ; p < end;) {
+        const int64_t next = p + 16 < end ? p + 16 : end;
+#pragma GCC unroll 4
+        for (int g = 0; g < ng; g++) {
+#pragma GCC unroll 1
+            for (int64_t q = p; q < next; q += SQ)
+                gemm_dots_square(acc, t, row[g], q, g, mr);
+        }
+        p = next;
+    }
+#pragma GCC unroll 1
+    for (; p < t->k; p++) {
+#pragma GCC unroll 4
+        for (int g = 0; g < ng; g++) {
+            float x[SQ];
+            for (int j = 0; j < SQ; j++)
+                x[j] = row[g][j][p];
+#pragma GCC unroll 4
+            for (int i = 0; i < mr; i++)
+                acc[i][g] = sq_fma(sq_set1(t->a[i * t->ai + p]), sq_load(x), acc[i][g]);
+        }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < mr; i++) {
+#pragma GCC unroll 4
+        for (int g = 0; g < ng; g++) {
+            float *c = t->c + i * t->ldc + g * SQ;
+            sq_store(whole ? c : part, acc[i][g]);
+            if (!whole)
+                memcpy(c, part, (size_t)n * sizeof(float));
+        }
+    }
+}
+
+/* GEMM_DOTS: the groups of mr = 1, ..., GEMM_DOT_ROWS rows: mr * groups chains, and registers for
+ * them and SQ + 1 more.  More rows are better packed: every FMA needs its own broadcast here. */
+#if VEC_K == 1
+#define GEMM_DOTS(D) D(1, 2) D(2, 2) D(3, 2) D(4, 2)
+#elif defined(__aarch64__)
+#define GEMM_DOTS(D) D(1, 4) D(2, 4) D(3, 4) D(4, 4)
+#else
+#define GEMM_DOTS(D) D(1, 2) D(2, 2) D(3, 2) D(4, 1)
+#endif
+typedef void (*gemm_dots_fn)(const gemm_tile *t, int64_t n);
+#define GEMM_DOT(mr, ng) \
+    static void gemm_dots_##mr##_whole(const gemm_tile *t, int64_t n) \
+    { gemm_dots_run(t, mr, ng, n); } \
+    static void gemm_dots_##mr##_rest(const gemm_tile *t, int64_t n) \
+    { gemm_dots_run(t, mr, 1, n); }
+GEMM_DOTS(GEMM_DOT)
+#define GEMM_DOT_NAMES(mr, ng) {gemm_dots_##mr##_whole, gemm_dots_##mr##_rest},
+static const gemm_dots_fn gemm_dots_fns[GEMM_DOT_ROWS][2] = {GEMM_DOTS(GEMM_DOT_NAMES)};
+#define GEMM_DOT_GROUPS(mr, ng) ng,
+static const int8_t gemm_dot_groups[GEMM_DOT_ROWS] = {GEMM_DOTS(GEMM_DOT_GROUPS)};
 
 #endif
