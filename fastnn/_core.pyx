@@ -186,7 +186,8 @@ cpdef Tensor empty(object shape, object dtype=None):
 
 
 cdef Tensor scalar(double value):
-    cdef Tensor t = new_tensor(F32, 0, NULL, 1)
+    cdef long long no_sizes = 0
+    cdef Tensor t = new_tensor(F32, 0, &no_sizes, 1)
     (<float *>t.data)[0] = <float>value
     return t
 
@@ -954,7 +955,8 @@ cdef Tensor wrap(object arr, bint copy):
         t = new_tensor(dtype, rank, dims, n)
         PyObject_GetBuffer(arr, &b, 0)
         try:
-            memcpy(t.data, b.buf, min(b.len, n * dtype.itemsize))
+            if n:
+                memcpy(t.data, b.buf, n * dtype.itemsize)
         finally:
             PyBuffer_Release(&b)
         return t
