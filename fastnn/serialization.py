@@ -154,12 +154,12 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     from safetensors import numpy as safetensors
 
     data = path.read_bytes()
-    if data[:2] == b"PK" or (data[:1] == b"\x80" and data[1:2] <= b"\x05"):
-        raise CorruptFileError(f"load: {path}: got a pickle or a zip of pickles; need a "
-                               "safetensors file: fastnn never unpickles")
     try:
         arrays = safetensors.load(data)
     except SafetensorError as e:
+        if data[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+            raise CorruptFileError(f"load: {path}: got a pickle or a zip of pickles; need a "
+                                   "safetensors file: fastnn never unpickles") from None
         raise CorruptFileError(f"load: {path}: got a damaged safetensors file ({e}); "
                                "need an intact one") from None
     except (KeyError, TypeError, AttributeError, ImportError) as e:

@@ -33,7 +33,7 @@ class Parameter(Tensor):
         return "Parameter containing:\n" + super().__repr__()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (np.array(memoryview(self)), self.requires_grad)
+        return type(self), (np.array(self.detach()), self.requires_grad)
 
 
 class Buffer(Tensor):
@@ -58,7 +58,7 @@ class Buffer(Tensor):
         """Everything is done in __new__."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_buffer, (type(self), np.array(memoryview(self)), self.persistent)
+        return _rebuild_buffer, (type(self), np.array(self.detach()), self.persistent)
 
 
 def _rebuild_buffer(cls: type[Buffer], array: np.ndarray, persistent: bool) -> Buffer:
