@@ -11,10 +11,10 @@ from .errors import DTypeError
 Size = tuple
 
 
-class device(str):
-    """The place of a tensor: always the CPU.
+class device:
+    """The place of a tensor: always the CPU; equal to "cpu" and to any other device.
 
-    Errors: DTypeError for any other.
+    Errors: DTypeError for any other place.
 
     Example:
         >>> import fastnn
@@ -25,9 +25,17 @@ class device(str):
     type = "cpu"
     index = None
 
-    def __new__(cls, type: Any = "cpu", index: int | None = None) -> device:
+    def __init__(self, type: Any = "cpu", index: int | None = None) -> None:
         _core.check_device(type)
-        return super().__new__(cls, "cpu")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, device) or other == "cpu"
+
+    def __hash__(self) -> int:
+        return hash("cpu")
+
+    def __str__(self) -> str:
+        return "cpu"
 
     def __repr__(self) -> str:
         return "device(type='cpu')"

@@ -65,10 +65,11 @@ class _GradMode:
     """A with block, or a decorator, inside which recording is on or off."""
 
     on = False
+    _before: list[bool]
 
     def __new__(cls, function: Any = None) -> Any:
         self = super().__new__(cls)
-        self._before: list[bool] = []
+        self._before = []
         return self(function) if callable(function) else self       # @no_grad, no parentheses
 
     def __enter__(self) -> None:

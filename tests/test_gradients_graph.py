@@ -194,7 +194,8 @@ def test_grad_returns_and_leaves_everything_alone():
     y = x * x * w
     (gx,) = fastnn.autograd.grad(y, x, retain_graph=True)
     assert gx.item() == 12 and x.grad.item() == 1 and w.grad is None
-    assert [g.item() for g in fastnn.autograd.grad([y, w * 5], [x, w], retain_graph=True)] == [12, 9]
+    both = fastnn.autograd.grad([y, w * 5], [x, w], retain_graph=True)
+    assert [g.item() for g in both] == [12, 9]
     assert fastnn.autograd.grad(y, [unused, x], allow_unused=True, retain_graph=True)[0] is None
     with pytest.raises(GraphError, match="no output depends"):
         fastnn.autograd.grad(y, unused)
@@ -208,7 +209,7 @@ def test_grad_returns_and_leaves_everything_alone():
 # ---------------------------------------------------------------- depth
 
 def test_a_graph_of_100000_operations_on_a_small_stack():
-    """Forward, backward and deletion in a thread with 256 KiB of C stack, in a process of its own."""
+    """Forward, backward and deletion in a thread with 256 KiB of C stack."""
     script = textwrap.dedent("""
         import gc, threading, fastnn
         def work(delete_only):
@@ -228,7 +229,7 @@ def test_a_graph_of_100000_operations_on_a_small_stack():
             t.join()
         print("done")
     """)
-    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert out.returncode == 0 and out.stdout == "done\n", out.stderr
 
 

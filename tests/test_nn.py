@@ -71,7 +71,8 @@ def test_a_buffer_stays_in_the_graph():
 
 
 @pytest.mark.parametrize("name, error", [
-    ("", KeyError), ("a.b", KeyError), ("forward", KeyError), ("training", KeyError), (3, TypeError),
+    ("", KeyError), ("a.b", KeyError), ("forward", KeyError), ("training", KeyError),
+    (3, TypeError),
 ])
 def test_impossible_names(name, error):
     for register, value in (("register_parameter", nn.Parameter(fastnn.zeros(1))),
@@ -358,7 +359,8 @@ ACTIVATIONS = [
     (nn.ELU(1.5), lambda x: np.where(x > 0, x, 1.5 * np.expm1(np.minimum(x, 0)))),
     (nn.Sigmoid(), lambda x: 1 / (1 + np.exp(-x))),
     (nn.Tanh(), np.tanh),
-    (nn.GELU("tanh"), lambda x: 0.5 * x * (1 + np.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3)))),
+    (nn.GELU("tanh"),
+     lambda x: 0.5 * x * (1 + np.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3)))),
     (nn.SiLU(), lambda x: x / (1 + np.exp(-x))),
     (nn.Softplus(), lambda x: np.log1p(np.exp(x))),
     (nn.Hardswish(), lambda x: x * np.clip(x + 3, 0, 6) / 6),
@@ -369,10 +371,12 @@ ACTIVATIONS = [
 ]
 
 
-@pytest.mark.parametrize("layer, formula", ACTIVATIONS, ids=lambda a: getattr(a, "_get_name", str)())
+@pytest.mark.parametrize("layer, formula", ACTIVATIONS,
+                         ids=lambda a: getattr(a, "_get_name", str)())
 def test_activation_layers(layer, formula, rng):
     x = np.append(rng.standard_normal(38) * 4, [0.0, 7.0]).astype(np.float32).reshape(5, 8)
-    np.testing.assert_allclose(layer(x).numpy(), formula(x.astype(np.float64)), rtol=2e-6, atol=1e-6)
+    expected = formula(x.astype(np.float64))
+    np.testing.assert_allclose(layer(x).numpy(), expected, rtol=2e-6, atol=1e-6)
 
 
 def test_losses_take_torch_arguments():
@@ -472,8 +476,8 @@ ModuleList(
 
 def test_summary_counts_what_each_layer_does(capsys):
     net = nn.Sequential(OrderedDict(
-        embed=nn.Embedding(10, 4), body=nn.Sequential(nn.Linear(4, 8), nn.ReLU()), head=nn.Linear(8, 2),
-        drop=nn.Dropout(0.5)))
+        embed=nn.Embedding(10, 4), body=nn.Sequential(nn.Linear(4, 8), nn.ReLU()),
+        head=nn.Linear(8, 2), drop=nn.Dropout(0.5)))
     net.head.requires_grad_(False)
     net.body[0].eval()
     state = fastnn.get_rng_state().tolist()

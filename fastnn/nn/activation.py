@@ -33,9 +33,6 @@ class ReLU6(_Inplace):
     def forward(self, input: Any) -> Tensor:
         return ops.relu6(input)
 
-    def extra_repr(self) -> str:
-        return "min_val=0.0, max_val=6.0" + (", inplace=True" if self.inplace else "")
-
 
 class LeakyReLU(Module):
     """x where x > 0, else negative_slope·x."""

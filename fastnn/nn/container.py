@@ -23,6 +23,10 @@ class _Listed(Module):
 
     _kind: type = Module
 
+    def __init__(self, items: Iterable[Any] = ()) -> None:
+        super().__init__()
+        self.extend(items)
+
     def _items(self) -> list[Any]:
         return list(self._own(self._kind).values())
 
@@ -131,10 +135,6 @@ class ModuleList(_Listed):
         3
     """
 
-    def __init__(self, modules: Iterable[Module] = ()) -> None:
-        super().__init__()
-        self.extend(modules)
-
     def __repr__(self) -> str:
         runs: list[list[Any]] = []      # [first, last, text] of equal neighbours
         for i, text in enumerate(repr(m) for m in self):
@@ -158,10 +158,6 @@ class ParameterList(_Listed):
     """
 
     _kind = Parameter
-
-    def __init__(self, values: Iterable[Any] = ()) -> None:
-        super().__init__()
-        self.extend(values)
 
     def _register(self, name: str, item: Any) -> None:
         self.register_parameter(name, item if isinstance(item, Parameter) else Parameter(item))

@@ -228,8 +228,9 @@ class Module:
         """
         state: dict[str, Tensor] = {}
         for path, module in self.named_modules(prefix=prefix.rstrip("."), remove_duplicate=False):
-            buffers = {k: b for k, b in module._buffers.items() if b.persistent}
-            for name, t in {**module._parameters, **buffers}.items():
+            kept: dict[str, Tensor] = {**module._parameters}
+            kept |= {k: b for k, b in module._buffers.items() if b.persistent}
+            for name, t in kept.items():
                 state[f"{path}.{name}" if path else name] = t if keep_vars else t.detach()
         return state
 

@@ -81,7 +81,7 @@ def summarize(model: Module, example: Any) -> Summary:
         list(rows.values()),
         sum(p.numel() for p in parameters),
         sum(p.numel() for p in parameters if p.requires_grad),
-        sum(t.nbytes for t in (*parameters, *model.buffers())),
+        sum(t.nbytes for t in parameters) + sum(t.nbytes for t in model.buffers()),
     )
 
 

@@ -85,7 +85,8 @@ REGRESSION = Script(
     Y = (np.sin(3 * X[:, :1]) + X[:, 1:2] * X[:, 2:3]).astype("float32")
     """,
     """
-    model = nn.Sequential(nn.Linear(6, 32), nn.Tanh(), nn.Linear(32, 32), nn.GELU(), nn.Linear(32, 1))
+    model = nn.Sequential(nn.Linear(6, 32), nn.Tanh(), nn.Linear(32, 32), nn.GELU(),
+                          nn.Linear(32, 1))
     decay = [p for n, p in model.named_parameters() if n.endswith("weight")]
     rest = [p for n, p in model.named_parameters() if not n.endswith("weight")]
     optimizer = torch.optim.SGD([{"params": decay, "weight_decay": 1e-3}, {"params": rest}],
@@ -191,7 +192,8 @@ ACCUMULATION = Script(
     Y = X.sum(-1, keepdims=True)
     """,
     """
-    model = nn.Sequential(nn.Linear(10, 16), nn.SiLU(), nn.Linear(16, 16), nn.ELU(), nn.Linear(16, 1))
+    model = nn.Sequential(nn.Linear(10, 16), nn.SiLU(), nn.Linear(16, 16), nn.ELU(),
+                          nn.Linear(16, 1))
     for p in model[0].parameters():
         p.requires_grad = False
     optimizer = torch.optim.Adam((p for p in model.parameters() if p.requires_grad), lr=3e-3)
@@ -228,13 +230,13 @@ SCRIPTS = {"classifier": CLASSIFIER, "regression": REGRESSION, "shared": SHARED,
 def play(script: Script, engine: str, data: dict, weights: dict | None) -> tuple[list, dict]:
     """Losses of a run, and the weights it started from."""
     space = {**data, "losses": [], "np": np}
-    exec(HEADER.replace("torch", engine).replace(f"import {engine}\n", f"import {engine} as torch\n"),
-         space)
+    header = HEADER.replace("torch", engine)
+    exec(header.replace(f"import {engine}\n", f"import {engine} as torch\n"), space)
     exec(textwrap.dedent(script.build), space)
     model = space["model"]
     if weights is not None:
         model.load_state_dict(weights)
-    start = {k: np.array(v) for k, v in model.state_dict().items()}
+    start = {k: v.numpy().copy() for k, v in model.state_dict().items()}
     exec(textwrap.dedent(script.train), space)
     return space["losses"], start
 
@@ -257,10 +259,11 @@ def test_script_gives_the_losses_of_torch(name):
 def test_layers_repr_and_default_ranges_are_those_of_torch():
     import fastnn
 
-    for text in ("Linear(3, 4)", "Linear(3, 4, bias=False)", "ReLU()", "ReLU(inplace=True)", "ReLU6()",
-                 "LeakyReLU(0.2)", "ELU()", "Sigmoid()", "Tanh()", "GELU()", "GELU('tanh')", "SiLU()",
-                 "Softplus()", "Hardswish()", "Hardsigmoid()", "Softmax(dim=1)", "LogSoftmax(dim=1)",
-                 "Flatten()", "Unflatten(1, (2, 3))", "Identity()", "Dropout(0.1)",
+    for text in ("Linear(3, 4)", "Linear(3, 4, bias=False)", "ReLU()", "ReLU(inplace=True)",
+                 "ReLU6()", "LeakyReLU(0.2)", "ELU()", "Sigmoid()", "Tanh()", "GELU()",
+                 "GELU('tanh')", "SiLU()", "Softplus()", "Hardswish()", "Hardsigmoid()",
+                 "Softmax(dim=1)", "LogSoftmax(dim=1)", "Flatten()", "Unflatten(1, (2, 3))",
+                 "Identity()", "Dropout(0.1)",
                  "Embedding(5, 3)", "Embedding(5, 3, padding_idx=-1)",
                  "MSELoss()", "L1Loss()", "SmoothL1Loss()", "HuberLoss()", "CrossEntropyLoss()",
                  "NLLLoss()", "BCELoss()", "BCEWithLogitsLoss()", "KLDivLoss()",
@@ -274,15 +277,16 @@ def test_layers_repr_and_default_ranges_are_those_of_torch():
 
 
 def test_state_dicts_travel_both_ways_as_files(tmp_path):
-    import fastnn
     from safetensors import torch as safetensors
+
+    import fastnn
 
     theirs = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
     ours = fastnn.nn.Sequential(fastnn.nn.Linear(3, 4), fastnn.nn.ReLU(), fastnn.nn.Linear(4, 2))
     safetensors.save_file(theirs.state_dict(), tmp_path / "a.safetensors")
     ours.load_state_dict(fastnn.load(tmp_path / "a.safetensors"))
     x = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
-    np.testing.assert_allclose(ours(x).detach().numpy(), theirs(torch.from_numpy(x)).detach().numpy(),
-                               rtol=1e-5, atol=1e-6)
+    expected = theirs(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(ours(x).detach().numpy(), expected, rtol=1e-5, atol=1e-6)
     fastnn.save(ours.state_dict(), tmp_path / "b.safetensors")
     theirs.load_state_dict(safetensors.load_file(tmp_path / "b.safetensors"))
