@@ -1,6 +1,7 @@
 """The ops as functions, under the names of torch.nn.functional."""
 
 from ..ops.activation import relu, sigmoid, tanh
+from ..ops.indexing import embedding, one_hot
 from ..ops.linear import linear
 from ..ops.loss import (
     binary_cross_entropy,
@@ -21,6 +22,7 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "cross_entropy",
     "dropout",
+    "embedding",
     "hinge_loss",
     "huber_loss",
     "kl_div",
@@ -28,6 +30,7 @@ __all__ = [
     "linear",
     "mse_loss",
     "nll_loss",
+    "one_hot",
     "relu",
     "sigmoid",
     "smooth_l1_loss",

@@ -6,6 +6,7 @@ Importing this package gives Tensor its operators and methods.
 # ruff: noqa: F403
 from . import activation as _activation
 from . import creation as _creation
+from . import indexing as _indexing
 from . import linear as _linear
 from . import loss as _loss
 from . import movement as _movement
@@ -14,6 +15,7 @@ from . import random as _random
 from . import reduce as _reduce
 from .activation import *
 from .creation import *
+from .indexing import *
 from .linear import *
 from .loss import *
 from .movement import *
@@ -24,6 +26,7 @@ from .reduce import *
 __all__: list[str] = []
 __all__ += _activation.__all__
 __all__ += _creation.__all__
+__all__ += _indexing.__all__
 __all__ += _linear.__all__
 __all__ += _loss.__all__
 __all__ += _movement.__all__

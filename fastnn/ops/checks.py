@@ -24,9 +24,11 @@ def need_int(op: str, name: str, value: Any) -> int:
         raise DTypeError(f"{op}: {name}: got {value!r}; need an integer") from None
 
 
-def need_index(op: str, name: str, t: Tensor, n: int, skip: int | None = None) -> None:
-    """Refuse an int64 tensor with an element other than skip outside 0 to n - 1."""
-    at = first_outside(t, 0, n, skip)
+def need_index(
+    op: str, name: str, t: Tensor, n: int, skip: int | None = None, low: int = 0
+) -> None:
+    """Refuse an int64 tensor with an element other than skip outside low to n - 1."""
+    at = first_outside(t, low, n, skip)
     if at < 0:
         return
     place, rest = [], at
@@ -36,7 +38,7 @@ def need_index(op: str, name: str, t: Tensor, n: int, skip: int | None = None) -
     value = t.numpy().reshape(-1)[at]
     ignored = "" if skip is None else f", or {skip} to be ignored"
     raise IndexRangeError(
-        f"{op}: {name}: got {value} at {tuple(place)}; need 0 to {n - 1}{ignored}"
+        f"{op}: {name}: got {value} at {tuple(place)}; need {low} to {n - 1}{ignored}"
     )
 
 

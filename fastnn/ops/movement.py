@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from operator import index
 from typing import Any
 
 from .. import _core
-from .._core import OPS, Tensor, add_method, as_tensor, call, view
-from ..errors import ShapeError
-from .checks import need_axis, need_shape
+from .._core import OPS, Tensor, add_method, as_tensor, call, call_view, view
+from ..errors import DTypeError, ShapeError
+from .checks import need_axis, need_int, need_shape
 
 __all__ = [
-    "broadcast_to", "clone", "contiguous", "flatten", "movedim", "permute", "reshape", "squeeze",
-    "swapaxes", "t", "transpose", "unflatten", "unsqueeze",
+    "broadcast_to", "cat", "clone", "concat", "concatenate", "contiguous", "flatten", "flip",
+    "movedim", "permute", "repeat_interleave", "reshape", "roll", "squeeze", "stack", "swapaxes",
+    "t", "tile", "transpose", "tril", "triu", "unflatten", "unsqueeze",
 ]
 
-STRIDED, EXPAND = OPS["strided"], OPS["expand"]
+STRIDED, EXPAND, CAT, BAND = OPS["strided"], OPS["expand"], OPS["cat"], OPS["band"]
 _AXES = 6  # of a strided record
+_CAT_INPUTS = 11  # of a cat record
 
 
 # ---------------------------------------------------------------- walks over strides
 
 
-def _strides(shape: Sequence[int]) -> list[int]:
+def strides(shape: Sequence[int]) -> list[int]:
     """Elements from one index to the next along each axis."""
     steps = [1] * len(shape)
     for i in range(len(shape) - 2, -1, -1):
@@ -57,6 +58,28 @@ def _dim(x: Tensor, n: list[int], s: list[int], offset: int) -> tuple[int, ...]:
 def _copy(x: Tensor, shape: tuple[int, ...], n: list[int], s: list[int], offset: int = 0) -> Tensor:
     """A new tensor of `shape` read from x along a merged walk of at most _AXES axes."""
     return call(STRIDED, (x,), (shape,), _dim(x, n, s, offset), (), 0, (x.dtype,))
+
+
+def slab(x: Tensor, d: int, start: int, length: int, drop: bool = False) -> Tensor:
+    """Elements start to start + length of axis d, checked; drop: without the axis."""
+    shape = x.shape
+    before, n, after = shape[:d], shape[d], shape[d + 1 :]
+    inner = prod(after)
+    to = (*before, *after) if drop else (*before, length, *after)
+    return walk(x, to, (prod(before), length * inner), (n * inner, 1), start * inner)
+
+
+def walk(
+    x: Tensor, shape: tuple[int, ...], sizes: Sequence[int], steps: Sequence[int], offset: int
+) -> Tensor | None:
+    """What a walk over x reads: shared memory if that is contiguous, else a copy; None if it has
+    more axes than a record holds."""
+    n, s = _merge(sizes, steps)
+    if 0 in n:
+        return _copy(x, shape, [0], [1])
+    if not n or (len(n) == 1 and s[0] == 1):
+        return call_view(STRIDED, x, shape, offset, _dim(x, n, s, offset))
+    return _copy(x, shape, n, s, offset) if len(n) <= _AXES else None
 
 
 def clone(input: Any) -> Tensor:
@@ -105,7 +128,7 @@ def _permute(x: Tensor, order: list[int]) -> Tensor:
         return x
     if rank > 1 and order == [*range(rank - 2), rank - 1, rank - 2]:
         return _core.lazy_transpose(x)
-    shape, steps = x.shape, _strides(x.shape)
+    shape, steps = x.shape, strides(x.shape)
     to = tuple([shape[i] for i in order])
     n, s = _merge(to, [steps[i] for i in order])
     if len(n) <= _AXES:
@@ -208,7 +231,7 @@ def reshape(input: Any, *shape: Any) -> Tensor:
     x = as_tensor(input)
     if len(shape) == 1 and not hasattr(shape[0], "__index__"):
         shape = tuple(shape[0])
-    sizes = [index(s) for s in shape]
+    sizes = [need_int("reshape", "shape", s) for s in shape]
     if -1 in sizes:
         known = 1
         for s in sizes:
@@ -249,7 +272,7 @@ def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Tensor:
     """
     x = as_tensor(input)
     d = need_axis("unflatten", dim, x.ndim)
-    shape, inner = x.shape, [index(s) for s in sizes]
+    shape, inner = x.shape, [need_int("unflatten", "sizes", s) for s in sizes]
     known = prod(s for s in inner if s != -1)
     if inner.count(-1) == 1 and known > 0:
         inner[inner.index(-1)] = shape[d] // known
@@ -310,7 +333,8 @@ def expand(input: Any, *shape: Any) -> Tensor:
         shape = tuple(shape[0])
     old = x.shape
     new = len(shape) - len(old)
-    to = tuple([old[i - new] if s == -1 and i >= new else index(s) for i, s in enumerate(shape)])
+    to = tuple([old[i - new] if s == -1 and i >= new else need_int("expand", "shape", s)
+                for i, s in enumerate(shape)])
     if to == old:
         return x
     if new < 0 or any(s not in (1, z) for s, z in zip(old, to[new:], strict=True)):
@@ -344,18 +368,214 @@ def broadcast_to(input: Any, size: Any) -> Tensor:
     return expand(input, need_shape("broadcast_to", (size,)))
 
 
+def repeat(input: Any, *repeats: Any) -> Tensor:
+    """The tensor laid side by side `repeats` times along each axis; new axes come first.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.tensor([1.0, 2.0]).repeat(2, 2).tolist()
+        [[1.0, 2.0, 1.0, 2.0], [1.0, 2.0, 1.0, 2.0]]
+    """
+    x = as_tensor(input)
+    times = need_shape("repeat", repeats)
+    shape = (1,) * (len(times) - x.ndim) + x.shape
+    if len(shape) != len(times):
+        raise ShapeError(f"repeat: repeats: got {times} for {x.shape}; need one for each axis")
+    old = tuple([n for s in shape for n in (1, s)])
+    to = tuple([n for k, s in zip(times, shape, strict=True) for n in (k, s)])
+    return view(_expand(x, old, to), [k * s for k, s in zip(times, shape, strict=True)])
+
+
+def tile(input: Any, *dims: Any) -> Tensor:
+    """As ``repeat``; missing leading repeats are 1."""
+    x = as_tensor(input)
+    times = need_shape("tile", dims)
+    return repeat(x, (1,) * (x.ndim - len(times)) + times)
+
+
+def repeat_interleave(input: Any, repeats: int, dim: int | None = None) -> Tensor:
+    """Each element `repeats` times in a row, along dim or in the flattened tensor.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.tensor([1.0, 2.0]).repeat_interleave(2).tolist()
+        [1.0, 1.0, 2.0, 2.0]
+    """
+    x = as_tensor(input)
+    if dim is None:
+        x, dim = view(x, (x.numel(),)), 0
+    d = need_axis("repeat_interleave", dim, x.ndim)
+    times = need_shape("repeat_interleave", (repeats,))
+    shape = x.shape
+    head, rest = shape[: d + 1], shape[d + 1 :]
+    y = _expand(x, (*head, 1, *rest), (*head, *times, *rest))
+    return view(y, (*shape[:d], shape[d] * times[0], *rest))
+
+
+# ---------------------------------------------------------------- joining
+
+
+def _join(
+    xs: list[Tensor], sizes: list[int], before: tuple[int, ...], after: tuple[int, ...]
+) -> Tensor:
+    """Tensors of (*before, size, *after) elements side by side, eleven to a record."""
+    while len(xs) > _CAT_INPUTS:
+        groups = [slice(i, i + _CAT_INPUTS) for i in range(0, len(xs), _CAT_INPUTS)]
+        xs = [_join(xs[g], sizes[g], before, after) for g in groups]
+        sizes = [sum(sizes[g]) for g in groups]
+    total, dtype = sum(sizes), xs[0].dtype
+    dim = (prod(before), prod(after), total, dtype.itemsize, *sizes)
+    return call(CAT, tuple(xs), ((*before, total, *after),), dim, (), 0, (dtype,))
+
+
+def _same_dtype(op: str, tensors: Any) -> list[Tensor]:
+    """The tensors to join."""
+    xs = [as_tensor(x) for x in tensors]
+    if not xs:
+        raise ShapeError(f"{op}: tensors: got none; need at least one")
+    for x in xs:
+        if x.dtype is not xs[0].dtype:
+            raise DTypeError(f"{op}: tensors: got {xs[0].dtype.name} and {x.dtype.name}; "
+                             "need one dtype")
+    return xs
+
+
+def cat(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Tensor:
+    """Tensors joined along an existing axis; the other sizes must agree.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.cat([fastnn.zeros(2, 3), fastnn.ones(1, 3)]).shape
+        (3, 3)
+    """
+    xs = _same_dtype("cat", tensors)
+    shape = xs[0].shape
+    if not shape:
+        raise ShapeError("cat: tensors: got 0-dimensional ones; need at least 1 axis: use stack")
+    d = need_axis("cat", dim if axis is None else axis, len(shape))
+    sizes, before, after = [], shape[:d], shape[d + 1 :]
+    for x in xs:
+        s = x.shape
+        if len(s) != len(shape) or s[:d] != before or s[d + 1 :] != after:
+            raise ShapeError(f"cat: tensors: got shapes {shape} and {s}; need equal sizes but for "
+                             f"axis {d}")
+        sizes.append(s[d])
+    return _join(xs, sizes, before, after)
+
+
+concat = concatenate = cat
+
+
+def stack(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Tensor:
+    """Tensors of one shape joined along a new axis.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.stack([fastnn.zeros(3), fastnn.ones(3)], dim=1).shape
+        (3, 2)
+    """
+    xs = _same_dtype("stack", tensors)
+    shape = xs[0].shape
+    d = need_axis("stack", dim if axis is None else axis, len(shape) + 1)
+    for x in xs:
+        if x.shape != shape:
+            raise ShapeError(f"stack: tensors: got shapes {shape} and {x.shape}; need equal ones")
+    return _join(xs, [1] * len(xs), shape[:d], shape[d:])
+
+
+# ---------------------------------------------------------------- mirrors and triangles
+
+
+def flip(input: Any, *dims: Any) -> Tensor:
+    """Axes in reverse.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.flip(fastnn.arange(3), 0).tolist()
+        [2, 1, 0]
+    """
+    x = as_tensor(input)
+    if len(dims) == 1 and not hasattr(dims[0], "__index__"):
+        dims = tuple(dims[0])
+    for d in {need_axis("flip", d, x.ndim) for d in dims}:
+        n, inner = x.shape[d], prod(x.shape[d + 1 :])
+        outer = prod(x.shape[:d])
+        sizes, strides = _merge((outer, n, inner), (n * inner, -inner, 1))
+        x = _copy(x, x.shape, sizes, strides, (n - 1) * inner) if x.numel() else x
+    return x
+
+
+def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
+    """Elements moved along axes, those that fall off the end coming back at the start.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.roll(fastnn.arange(4), 1).tolist()
+        [3, 0, 1, 2]
+    """
+    x = as_tensor(input)
+    if dims is None:
+        return view(roll(view(x, (x.numel(),)), shifts, 0), x.shape)
+    shifts, dims = ((v,) if hasattr(v, "__index__") else tuple(v) for v in (shifts, dims))
+    if len(shifts) != len(dims):
+        raise ShapeError(f"roll: shifts: got {shifts} for dims {dims}; need one for each")
+    for by, dim in zip(shifts, dims, strict=True):
+        d = need_axis("roll", dim, x.ndim)
+        n = x.shape[d] if x.ndim else 0
+        cut = n - by % n if n else 0
+        if 0 < cut < n:
+            x = cat([slab(x, d, cut, n - cut), slab(x, d, 0, cut)], d)
+    return x
+
+
+def tril(input: Any, diagonal: int = 0) -> Tensor:
+    """The lower triangle of matrices, 0 above; diagonal: how far above the main one it reaches.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.tril(fastnn.ones(2, 2)).tolist()
+        [[1.0, 0.0], [1.0, 1.0]]
+    """
+    x = as_tensor(input)
+    return _band("tril", x, -(2**62), need_int("tril", "diagonal", diagonal))
+
+
+def triu(input: Any, diagonal: int = 0) -> Tensor:
+    """The upper triangle of matrices, 0 below; diagonal: how far above the main one it begins.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.triu(fastnn.ones(2, 2)).tolist()
+        [[1.0, 1.0], [0.0, 1.0]]
+    """
+    x = as_tensor(input)
+    return _band("triu", x, need_int("triu", "diagonal", diagonal), 2**62)
+
+
+def _band(op: str, x: Tensor, lo: int, hi: int) -> Tensor:
+    if x.ndim < 2:
+        raise ShapeError(f"{op}: input: got shape {x.shape}; need at least 2 axes")
+    *batch, rows, cols = x.shape
+    lo, hi = max(lo, -rows - 1), min(hi, cols + 1)
+    lo, hi = min(lo, cols + 1), max(hi, -rows - 1)
+    dim = (prod(batch), rows, cols, lo, hi, x.dtype.itemsize)
+    return call(BAND, (x,), (x.shape,), dim, (), 0, (x.dtype,))
+
+
 def _binary_shape(method: Any) -> Any:
     """The method that takes the shape of another tensor."""
     return lambda x, other: method(x, other.shape)
 
 
 for _name, _value in {
-    "T": property(_big_t), "mT": property(_matrix_t), "clone": clone, "contiguous": contiguous,
-    "expand": expand, "flatten": flatten, "movedim": movedim, "permute": permute,
-    "reshape": reshape, "squeeze": squeeze, "swapaxes": swapaxes, "t": t, "transpose": transpose,
+    "T": property(_big_t), "broadcast_to": broadcast_to, "clone": clone, "contiguous": contiguous,
+    "expand": expand, "expand_as": _binary_shape(expand), "flatten": flatten, "flip": flip,
+    "mT": property(_matrix_t), "movedim": movedim, "permute": permute, "repeat": repeat,
+    "repeat_interleave": repeat_interleave, "reshape": reshape,
+    "reshape_as": _binary_shape(reshape), "roll": roll, "squeeze": squeeze,
+    "swapaxes": swapaxes, "t": t, "tile": tile, "transpose": transpose, "tril": tril, "triu": triu,
     "unflatten": unflatten, "unsqueeze": unsqueeze, "view": reshape,
-    "broadcast_to": broadcast_to, "expand_as": _binary_shape(expand),
-    "reshape_as": _binary_shape(reshape), "view_as": _binary_shape(reshape),
+    "view_as": _binary_shape(reshape),
 }.items():
     add_method(_name, _value)
 _core.bind(expand=expand, transpose_copy=_transpose_copy)

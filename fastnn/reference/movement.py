@@ -38,3 +38,76 @@ def expand_grad(
     ins: Arrays, outs: Arrays, gouts: Arrays, want: list[bool], dim: list[int], f: list[float]
 ) -> Arrays:
     return [gouts[0].reshape(dim[:3]).sum(axis=1)]
+
+
+def cat(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
+    parts = [x.reshape(dim[0], n, dim[1]) for x, n in zip(ins, dim[4:], strict=False)]
+    return (np.concatenate(parts, axis=1),)
+
+
+def cat_grad(
+    ins: Arrays, outs: Arrays, gouts: Arrays, want: list[bool], dim: list[int], f: list[float]
+) -> Arrays:
+    dy = gouts[0].reshape(dim[0], dim[2], dim[1])
+    return np.split(dy, np.cumsum(dim[4 : 3 + len(ins)]), axis=1)
+
+
+def _band(x: np.ndarray, dim: list[int]) -> np.ndarray:
+    gap = np.arange(dim[2]) - np.arange(dim[1])[:, None]
+    return np.where((dim[3] <= gap) & (gap <= dim[4]), x.reshape(dim[:3]), np.zeros((), x.dtype))
+
+
+def band(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
+    return (_band(ins[0], dim),)
+
+
+def band_grad(
+    ins: Arrays, outs: Arrays, gouts: Arrays, want: list[bool], dim: list[int], f: list[float]
+) -> Arrays:
+    return [_band(gouts[0], dim)]
+
+
+def take(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
+    return (ins[0].reshape(dim[:3])[:, ins[1].reshape(-1)],)
+
+
+def take_grad(
+    ins: Arrays, outs: Arrays, gouts: Arrays, want: list[bool], dim: list[int], f: list[float]
+) -> Arrays:
+    dx = np.zeros(dim[:3], gouts[0].dtype)
+    index = ins[1].reshape(-1)
+    keep = (index != dim[5]) & (0 <= index) & (index < dim[1])
+    dy = gouts[0].reshape(dim[0], dim[3], dim[2])
+    np.add.at(dx, (slice(None), index[keep]), dy[:, keep])
+    return [dx, None]
+
+
+def _columns(index: np.ndarray, dim: list[int]) -> tuple[np.ndarray, ...]:
+    """The elements that an index of shape (outer, m, inner) names."""
+    index = index.reshape(dim[0], dim[3], dim[2])
+    return np.arange(dim[0])[:, None, None], index, np.arange(dim[2])
+
+
+def gather(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
+    return (ins[0].reshape(dim[:3])[_columns(ins[1], dim)],)
+
+
+def gather_grad(
+    ins: Arrays, outs: Arrays, gouts: Arrays, want: list[bool], dim: list[int], f: list[float]
+) -> Arrays:
+    dx = np.zeros(dim[:3], gouts[0].dtype)
+    np.add.at(dx, _columns(ins[1], dim), gouts[0].reshape(dim[0], dim[3], dim[2]))
+    return [dx, None]
+
+
+def scatter_add(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
+    y = ins[0].reshape(dim[:3]).copy()
+    np.add.at(y, _columns(ins[1], dim), ins[2].reshape(dim[0], dim[3], dim[2]))
+    return (y,)
+
+
+def scatter_add_grad(
+    ins: Arrays, outs: Arrays, gouts: Arrays, want: list[bool], dim: list[int], f: list[float]
+) -> Arrays:
+    dy = gouts[0].reshape(dim[:3])
+    return [dy if want[0] else None, None, dy[_columns(ins[1], dim)] if want[2] else None]

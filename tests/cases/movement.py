@@ -1,5 +1,10 @@
 """Cases of op_movement.h."""
 
+import numpy as np
+
+import fastnn
+from fastnn.nn import functional as F
+
 from . import Case, randn
 
 
@@ -43,4 +48,50 @@ CASES = [
     Case("expand", lambda x: x.expand(20000), randn((1,)), "long", big=True),
     Case("expand", lambda x: x.expand(17, 20011), randn((17, 1)), "long-rows", big=True),
     Case("expand", lambda x: x.expand(4, 3), integers((3,), dtype="uint8"), "bytes", grad=False),
+    moved("strided", lambda x: x[1:, ::2], (4, 7), "slice"),
+    moved("strided", lambda x: x[..., 2, None, 1:3], (4, 7, 5), "slice-inside"),
+    moved("strided", lambda x: x[1:1, 3], (4, 7), "slice-nothing"),
+    moved("strided", lambda x: x.flip(0, 2), (3, 4, 5), "flip"),
+    moved("strided", lambda x: x[:, 3:250:3], (67, 301), "slice-odd", big=True),
+    moved("strided", lambda x: x.flip(1), (67, 301), "flip-odd", big=True),
+    Case("cat", lambda *x: fastnn.cat(x), randn((2, 3), (1, 3), (4, 3)), "rows", exact=True),
+    Case("cat", lambda *x: fastnn.cat(x, 1), randn((2, 3, 2), (2, 1, 2), (2, 0, 2)), "inside",
+         exact=True),
+    Case("cat", lambda *x: fastnn.stack(x, -1), randn((2, 3), (2, 3)), "stack", exact=True),
+    Case("cat", lambda x: fastnn.cat((x, x)), randn((2, 3)), "same-twice", exact=True),
+    Case("cat", lambda *x: fastnn.cat(x, 1), randn((67, 301), (67, 130)), "odd", exact=True,
+         big=True),
+    Case("cat", lambda *x: fastnn.cat(x, 1), integers((2, 3), (2, 4)), "int64", grad=False),
+    moved("band", lambda x: x.tril(), (3, 4, 5), "tril"),
+    moved("band", lambda x: x.triu(1), (5, 4), "triu"),
+    moved("band", lambda x: x.tril(-7), (3, 4), "nothing"),
+    moved("band", lambda x: x.triu(-9), (3, 4), "everything"),
+    moved("band", lambda x: x.tril(3), (130, 67), "odd", big=True),
+    Case("band", lambda x: x.tril(), integers((4, 4), dtype="bool"), "bool", grad=False),
+    Case("take", lambda x: x[[2, 0, 2, -1]], randn((4, 3)), "rows"),
+    Case("take", lambda x: x[:, [[1, 2], [0, 1]]], randn((2, 3, 4)), "inside"),
+    Case("take", lambda x: x[[0, 1, 1], [3, 0, 0]], randn((2, 4)), "pairs"),
+    Case("take", lambda x: x[[]], randn((4, 3)), "nothing"),
+    Case("take", lambda x: x.index_select(1, np.array([1, 1])), randn((4, 3)), "columns"),
+    Case("take", lambda x: x[x.detach() > 0], randn((4, 3)), "mask", differences=False),
+    Case("take", lambda w: F.embedding(np.array([[1, 0], [3, 1]]), w, padding_idx=1), randn((4, 3)),
+         "padding", differences=False),
+    Case("take", lambda w: F.embedding(np.arange(301) * 7 % 67, w), randn((67, 530)), "odd",
+         big=True),
+    Case("take", lambda x: x[np.arange(3001) % 100], randn((130,)), "elements", big=True),
+    Case("take", lambda x: x[[1, 2]], integers((4, 3), dtype="int16"), "int16", grad=False),
+    Case("gather", lambda x: x.gather(1, np.array([[0, 0], [2, 1]])), randn((2, 3)), "rows"),
+    Case("gather", lambda x: x.gather(0, np.array([[0, 1, 1], [1, 1, 0], [0, 0, 0]])), randn((2, 3)),
+         "columns"),
+    Case("gather", lambda x: x.gather(1, np.zeros((2, 0), int)), randn((2, 3)), "nothing"),
+    Case("gather", lambda x: x.gather(1, np.arange(67 * 40).reshape(67, 40) % 301),
+         randn((67, 301)), "odd", big=True),
+    *(Case("gather", lambda x: x.gather(0, np.array([[2, 1], [0, 2]])), integers((3, 2), dtype=d), d,
+           grad=False) for d in ("bool", "int16", "int32", "int64")),
+    Case("scatter_add", lambda x, v: x.scatter_add(0, np.array([[0, 2], [0, 1], [1, 1]]), v),
+         randn((3, 2), (3, 2)), "columns"),
+    Case("scatter_add", lambda x, v: x.scatter_add(1, np.array([[2, 2, 0, 1]]), v),
+         randn((1, 3), (1, 4)), "rows"),
+    Case("scatter_add", lambda x, v: x.scatter_add(1, np.arange(30 * 200).reshape(30, 200) % 7, v),
+         randn((30, 7), (30, 200)), "odd", big=True),
 ]

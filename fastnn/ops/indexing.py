@@ -1,0 +1,487 @@
+"""Parts of tensors: slices and indices in brackets, ``split`` and its kin, rows by number.
+
+A part that lies in one piece shares memory with the whole, every other is a copy. Indices are
+checked before anything runs.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from operator import index
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from .._core import OPS, Tensor, add_method, as_dtype, as_tensor, call, call_view, view
+from ..errors import DTypeError, GraphError, IndexRangeError, ShapeError
+from .checks import need_axis, need_float32, need_index, need_int, need_shape
+from .movement import expand, permute, slab, strides, walk
+
+__all__ = [
+    "chunk", "embedding", "gather", "index_select", "masked_select", "narrow", "nonzero", "one_hot",
+    "scatter_add", "select", "split", "take_along_dim", "unbind",
+]
+
+STRIDED, TAKE, GATHER, SCATTER_ADD = (OPS[k] for k in ("strided", "take", "gather", "scatter_add"))
+_I64 = as_dtype("int64")
+_FULL = slice(None)
+
+
+# ---------------------------------------------------------------- index tensors
+
+
+def _indices(op: str, name: str, index: Any) -> Tensor:
+    """An int64 tensor of indices."""
+    t = as_tensor(index)
+    if t.dtype is _I64:
+        return t
+    if t.numel() == 0 and not isinstance(index, Tensor):  # an empty list says nothing of its dtype
+        return _core.empty(t.shape, _I64)
+    if t.dtype.is_floating_point or t.dtype.name == "bool":
+        raise DTypeError(f"{op}: {name}: got {t.dtype.name}; need int64 or int32: use .long()")
+    return _core.tensor(t, _I64)
+
+
+def _counted_from_end(op: str, t: Tensor, n: int) -> Tensor:
+    """Indices in -n .. n - 1 as indices in 0 .. n - 1."""
+    if _core.first_outside(t, 0, n) < 0:
+        return t
+    need_index(op, "index", t, n, low=-n)
+    array = t.numpy()
+    return _core.tensor(np.where(array < 0, array + n, array))
+
+
+def _take(x: Tensor, axis: int, axes: int, t: Tensor, skip: int = -1) -> Tensor:
+    """x with `axes` axes from `axis` on replaced by those of t, whose indices count them as one."""
+    shape = x.shape
+    before, after = shape[:axis], shape[axis + axes :]
+    n = prod(shape[axis : axis + axes])
+    dim = (prod(before), n, prod(after), t.numel(), x.dtype.itemsize, skip)
+    return call(TAKE, (x, t), ((*before, *t.shape, *after),), dim, (), 0, (x.dtype,))
+
+
+# ---------------------------------------------------------------- brackets
+
+
+def _array_of(k: Any) -> Any:
+    """An index that is not a number or slice as an array of integers or booleans."""
+    a = np.asarray(k.detach() if isinstance(k, Tensor) else k)
+    if a.size == 0 and not hasattr(k, "dtype"):
+        a = a.astype(np.int64)
+    if a.dtype.kind not in "iub" or isinstance(k, bool):
+        raise DTypeError(f"getitem: index: got {a.dtype}; need integers, or booleans "
+                         "of the shape they mask")
+    return a
+
+
+def _items(shape: tuple[int, ...], key: Any) -> list[Any]:
+    """The parts of a key with '...' written out: None, slice, int or array, covering every axis."""
+    items: list[Any] = []
+    used, dots = 0, -1
+    for k in key if isinstance(key, tuple) else (key,):
+        if k is Ellipsis:
+            if dots >= 0:
+                raise IndexRangeError("getitem: key: got '...' twice; need it at most once")
+            dots = len(items)
+            continue
+        if k is not None and not isinstance(k, slice):
+            if isinstance(k, (Tensor, np.ndarray, list, tuple, range, bool)):
+                k = _array_of(k)
+                if k.ndim == 0 and k.dtype.kind != "b":
+                    k = int(k)
+            else:
+                k = need_int("getitem", "index", k)
+        used += k.ndim if isinstance(k, np.ndarray) and k.dtype.kind == "b" else k is not None
+        items.append(k)
+    if used > len(shape):
+        raise IndexRangeError(f"getitem: key: got {used} indices for shape {shape}; "
+                              f"need at most {len(shape)}")
+    at = len(items) if dots < 0 else dots
+    return items[:at] + [_FULL] * (len(shape) - used) + items[at:]
+
+
+def _plan(shape: tuple[int, ...], key: Any) -> tuple[list[Any], list[tuple[int, Any]]]:
+    """A key as a basic one (None, int, slice of positive step; one for each axis) and the index
+    arrays that then apply, each with its axis of what the basic key leaves."""
+    basic: list[Any] = []
+    picks: list[tuple[int, Any]] = []
+    axis = left = 0
+    for k in _items(shape, key):
+        n = shape[axis] if axis < len(shape) else 0
+        if isinstance(k, int):
+            if not -n <= k < n:
+                raise IndexRangeError(f"getitem: index: got {k} for axis {axis} of {shape}; "
+                                      f"need {-n} to {n - 1}")
+            basic.append(k % n)
+        elif k is None or isinstance(k, slice):
+            if k and k.step is not None and index(k.step) < 1:
+                raise ShapeError(f"getitem: step: got {k.step}; need at least 1: use .flip({axis})")
+            basic.append(k)
+            left += 1
+        else:
+            mask = k.dtype.kind == "b"
+            if mask and k.shape != shape[axis : axis + k.ndim]:
+                raise IndexRangeError(f"getitem: mask: got shape {k.shape}; "
+                                      f"need {shape[axis : axis + k.ndim]}")
+            for pick in np.nonzero(k) if mask else (k,):
+                picks.append((left, pick))
+                basic.append(_FULL)
+                left += 1
+            axis += k.ndim - 1 if mask else 0
+        axis += k is not None
+    return basic, picks
+
+
+def _read(x: Tensor, basic: list[Any]) -> Tensor:
+    """What a basic key leaves of x."""
+    old, left = x.shape, []
+    ranges: list[tuple[int, int, int]] = []  # start, step, length of each axis
+    for k in basic:
+        if k is None:
+            left.append(1)
+        elif isinstance(k, int):
+            ranges.append((k, 1, 1))
+        else:
+            start, stop, step = k.indices(old[len(ranges)])
+            ranges.append((start, step, len(range(start, stop, step))))
+            left.append(ranges[-1][2])
+    if all([length == n for (_, _, length), n in zip(ranges, old, strict=True)]):
+        return view(x, left)
+    steps = strides(old)
+    y = walk(x, tuple(left), [length for _, _, length in ranges],
+             [step * s for (_, step, _), s in zip(ranges, steps, strict=True)],
+             sum([start * s for (start, _, _), s in zip(ranges, steps, strict=True)]))
+    if y is not None:
+        return y
+    for d, (start, step, length) in enumerate(ranges):  # too many axes for one record
+        before, after = x.shape[:d], x.shape[d + 1 :]
+        inner = prod(after)
+        x = walk(x, (*before, length, *after), (prod(before), length, inner),
+                 (old[d] * inner, step * inner, 1), start * inner)
+    return view(x, left)
+
+
+def _checked(op: str, shape: tuple[int, ...], picks: list[tuple[int, Any]]) -> list[Tensor]:
+    """The index arrays as tensors of indices from 0 on, inside their axes."""
+    return [_counted_from_end(op, _indices(op, "index", p), shape[axis]) for axis, p in picks]
+
+
+def _pick(x: Tensor, picks: list[tuple[int, Any]]) -> Tensor:
+    """Index arrays on axes of x: their common shape replaces those axes, or comes first where other
+    axes lie between them."""
+    axes, checked = [axis for axis, _ in picks], _checked("getitem", x.shape, picks)
+    if len(axes) == 1:
+        return _take(x, axes[0], 1, checked[0])
+    if axes[-1] - axes[0] != len(axes) - 1:
+        x = permute(x, axes + [i for i in range(x.ndim) if i not in axes])
+        axes = list(range(len(axes)))
+    try:
+        arrays = np.broadcast_arrays(*[t.numpy() for t in checked])
+    except ValueError:
+        raise ShapeError(f"getitem: index: got shapes {[t.shape for t in checked]}; "
+                         "need ones that broadcast") from None
+    flat = np.zeros(arrays[0].shape, np.int64)
+    for a, n in zip(arrays, x.shape[axes[0] :], strict=False):
+        flat = flat * n + a
+    return _take(x, axes[0], len(axes), _core.tensor(flat))
+
+
+def _getitem(x: Tensor, key: Any) -> Tensor:
+    """x[key]"""
+    shape = x.shape
+    if type(key) is int and shape and -shape[0] <= key < shape[0]:
+        n = prod(shape[1:])
+        at = key % shape[0] * n
+        return call_view(STRIDED, x, shape[1:], at,
+                         (1, 1, 1, 1, 1, n, 0, 0, 0, 0, 0, 1, at, x.numel(), x.dtype.itemsize))
+    if isinstance(key, Tensor) and key.dtype is _I64 and key.ndim and shape:
+        return _take(x, 0, 1, _counted_from_end("getitem", key, shape[0]))
+    basic, picks = _plan(shape, key)
+    y = _read(x, basic)
+    return _pick(y, picks) if picks else y
+
+
+def _setitem(x: Tensor, key: Any, value: Any) -> None:
+    """x[key] = value, in x's memory and outside the graph."""
+    _core.check_writable("setitem", x)
+    if _core.grad_enabled() and (x.requires_grad or getattr(value, "requires_grad", False)):
+        raise GraphError("setitem: got a tensor that requires grad; need no_grad() around it, or "
+                         "where() or cat() in its place: gradients would be lost")
+    basic, picks = _plan(x.shape, key)
+    part = np.asarray(memoryview(x.detach()))[(*basic, ...)]
+    v = np.asarray(value.detach() if isinstance(value, Tensor) else value)
+    if v.dtype.kind not in "iub" and not (v.dtype.kind == "f" and x.dtype.is_floating_point):
+        raise DTypeError(f"setitem: value: got {v.dtype} for {x.dtype.name}; need .to({x.dtype!r})")
+    where: list[Any] = [_FULL] * part.ndim
+    for (axis, _), t in zip(picks, _checked("setitem", part.shape, picks), strict=True):
+        where[axis] = t.numpy()
+    try:
+        part[(*where, ...)] = v
+    except ValueError:
+        raise ShapeError(f"setitem: value: got shape {v.shape}; need one that broadcasts to "
+                         f"{part[tuple(where)].shape}") from None
+    _core.bump_version(x)
+
+
+# ---------------------------------------------------------------- parts
+
+
+def _axis(op: str, x: Tensor, dim: Any) -> tuple[int, int]:
+    """An axis and its size; a tensor without axes has none."""
+    if x.ndim == 0:
+        raise ShapeError(f"{op}: input: got a 0-dimensional tensor; need at least one axis")
+    d = need_axis(op, dim, x.ndim)
+    return d, x.shape[d]
+
+
+def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
+    """`length` elements of an axis from start on; shares memory along the first axis.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.arange(6).narrow(0, 2, 3).tolist()
+        [2, 3, 4]
+    """
+    x = as_tensor(input)
+    d, n = _axis("narrow", x, dim)
+    a, k = need_int("narrow", "start", start), need_int("narrow", "length", length)
+    a = a + n if a < 0 else a
+    if not 0 <= a <= a + k <= n:
+        raise IndexRangeError(f"narrow: got {length} from {start} on; need a range inside 0 to {n}")
+    return slab(x, d, a, k)
+
+
+def select(input: Any, dim: int, index: int) -> Tensor:
+    """One element of an axis, without the axis."""
+    x = as_tensor(input)
+    d, n = _axis("select", x, dim)
+    i = need_int("select", "index", index)
+    if not -n <= i < n:
+        raise IndexRangeError(f"select: index: got {i}; need {-n} to {n - 1}")
+    return slab(x, d, i % n, 1, drop=True)
+
+
+def split(input: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """Parts of an axis: of one size (the last may be smaller), or of the sizes given.
+
+    Example:
+        >>> import fastnn
+        >>> [p.shape for p in fastnn.zeros(5, 2).split(2)]
+        [(2, 2), (2, 2), (1, 2)]
+    """
+    x = as_tensor(input)
+    (d, n), size = _axis("split", x, dim), split_size_or_sections
+    if hasattr(size, "__index__"):
+        step = index(size)
+        if step < 1:
+            raise ShapeError(f"split: split_size: got {step}; need at least 1")
+        sizes = [min(step, n - i) for i in range(0, n, step)] or [0]
+    else:
+        sizes = list(need_shape("split", (size,)))
+        if sum(sizes) != n:
+            raise ShapeError(f"split: sections: got {sizes}; need a sum of {n}")
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    return tuple([slab(x, d, a, k) for a, k in zip(starts, sizes, strict=True)])
+
+
+def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """An axis in at most `chunks` parts of equal size, but for the last."""
+    x = as_tensor(input)
+    (d, n), k = _axis("chunk", x, dim), need_int("chunk", "chunks", chunks)
+    if k < 1:
+        raise ShapeError(f"chunk: chunks: got {k}; need at least 1")
+    return split(x, max(1, -(-n // k)), d)
+
+
+def unbind(input: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """Every element of an axis, without the axis."""
+    x = as_tensor(input)
+    d, n = _axis("unbind", x, dim)
+    return tuple([slab(x, d, i, 1, drop=True) for i in range(n)])
+
+
+# ---------------------------------------------------------------- rows and elements by number
+
+
+def index_select(input: Any, dim: int, index: Any) -> Tensor:
+    """The elements of an axis that a 1-d index names, in its order.
+
+    Errors: IndexRangeError naming position and value.
+
+    Example:
+        >>> import fastnn
+        >>> x = fastnn.tensor([[1.0, 2.0, 3.0]])
+        >>> fastnn.index_select(x, 1, fastnn.tensor([2, 0])).tolist()
+        [[3.0, 1.0]]
+    """
+    x, t = as_tensor(input), _indices("index_select", "index", index)
+    d, n = _axis("index_select", x, dim)
+    if t.ndim > 1:
+        raise ShapeError(f"index_select: index: got shape {t.shape}; need one axis")
+    need_index("index_select", "index", t, n)
+    return _take(x, d, 1, view(t, (t.numel(),)))
+
+
+def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Tensor:
+    """The rows of weight that input names; the row padding_idx gets no gradient.
+
+    Shapes: input (...) of int64 or int32, weight (n, size) -> (..., size).
+
+    Errors: IndexRangeError naming position and value.
+
+    Example:
+        >>> import fastnn.nn.functional as F, fastnn
+        >>> F.embedding(fastnn.tensor([0, 2]), fastnn.eye(3)).tolist()
+        [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    t, w = _indices("embedding", "input", input), as_tensor(weight)
+    if w.ndim != 2:
+        raise ShapeError(f"embedding: weight: got shape {w.shape}; need (rows, size)")
+    n = w.shape[0]
+    need_index("embedding", "input", t, n)
+    if padding_idx is None:
+        return _take(w, 0, 1, t)
+    if not -n <= padding_idx < n:
+        raise IndexRangeError(f"embedding: padding_idx: got {padding_idx}; need {-n} to {n - 1}")
+    return _take(w, 0, 1, t, padding_idx % n)
+
+
+def gather(input: Any, dim: int, index: Any) -> Tensor:
+    """Elements along dim: for dim = 1, y[i][j] = x[i][index[i][j]].
+
+    The index has as many axes as the input, and is no larger in the others than dim.
+
+    Errors: IndexRangeError naming position and value.
+
+    Example:
+        >>> import fastnn
+        >>> x = fastnn.tensor([[1.0, 2.0], [3.0, 4.0]])
+        >>> fastnn.gather(x, 1, fastnn.tensor([[1], [0]])).tolist()
+        [[2.0], [3.0]]
+    """
+    x, t = as_tensor(input), _indices("gather", "index", index)
+    d, n = _axis("gather", x, dim)
+    x = _cut_to("gather", x, t, d)
+    need_index("gather", "index", t, n)
+    dims = (prod(x.shape[:d]), n, prod(x.shape[d + 1 :]), t.shape[d], x.dtype.itemsize)
+    return call(GATHER, (x, t), (t.shape,), dims, (), 0, (x.dtype,))
+
+
+def _cut_to(op: str, x: Tensor, t: Tensor, d: int) -> Tensor:
+    """x with no more elements than t along every axis but d."""
+    if x.ndim != t.ndim or any(a > b for i, (a, b) in enumerate(zip(t.shape, x.shape, strict=True))
+                               if i != d):
+        raise ShapeError(f"{op}: index: got shape {t.shape} for {x.shape}; need as many axes, and "
+                         f"sizes no larger but for axis {d}")
+    for i in range(x.ndim):
+        if i != d and t.shape[i] != x.shape[i]:
+            x = slab(x, i, 0, t.shape[i])
+    return x
+
+
+def take_along_dim(input: Any, indices: Any, dim: int) -> Tensor:
+    """As ``gather``, for an index that broadcasts against the input in the other axes.
+
+    Example:
+        >>> import fastnn
+        >>> x = fastnn.tensor([[3.0, 1.0, 2.0]])
+        >>> fastnn.take_along_dim(x, fastnn.tensor([[1, 2, 0]]), 1).tolist()
+        [[1.0, 2.0, 3.0]]
+    """
+    x, t = as_tensor(input), _indices("take_along_dim", "indices", indices)
+    d, n = _axis("take_along_dim", x, dim)
+    if t.ndim != x.ndim:
+        raise ShapeError(f"take_along_dim: indices: got shape {t.shape}; need {x.ndim} axes")
+    sizes = [max(a, b) if a * b else 0 for a, b in zip(x.shape, t.shape, strict=True)]
+    wide = expand(x, [n if i == d else s for i, s in enumerate(sizes)])
+    return gather(wide, d, expand(t, [t.shape[d] if i == d else s for i, s in enumerate(sizes)]))
+
+
+def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
+    """input with src added in where index says: for dim = 1, y[i][index[i][j]] += src[i][j].
+
+    Sums are made in the order of src. index and src have one shape, equal to the input's but for
+    axis dim.
+
+    Errors: IndexRangeError naming position and value.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.zeros(3).scatter_add(0, fastnn.tensor([2, 2]), fastnn.ones(2)).tolist()
+        [0.0, 0.0, 2.0]
+    """
+    x, t, v = as_tensor(input), _indices("scatter_add", "index", index), as_tensor(src)
+    need_float32("scatter_add", input=x, src=v)
+    d, n = _axis("scatter_add", x, dim)
+    need = (*x.shape[:d], t.shape[d] if t.ndim == x.ndim else 0, *x.shape[d + 1 :])
+    if t.shape != need or v.shape != need:
+        raise ShapeError(f"scatter_add: index: got shapes {t.shape} and {v.shape} for {x.shape}; "
+                         f"need one shape, equal to the input's but for axis {d}")
+    need_index("scatter_add", "index", t, n)
+    dims = (prod(x.shape[:d]), n, prod(x.shape[d + 1 :]), t.shape[d])
+    return call(SCATTER_ADD, (x, t, v), (x.shape,), dims)
+
+
+def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
+    """Rows with a 1 at the class and 0 elsewhere, int64; -1 = as many classes as the data shows.
+
+    Example:
+        >>> import fastnn.nn.functional as F, fastnn
+        >>> F.one_hot(fastnn.tensor([1, 0]), 3).tolist()
+        [[0, 1, 0], [1, 0, 0]]
+    """
+    t = _indices("one_hot", "tensor", tensor)
+    array = t.numpy()
+    if num_classes < 0:
+        if not array.size:
+            raise ShapeError("one_hot: tensor: got no elements; need num_classes")
+        num_classes = int(array.max()) + 1
+    need_index("one_hot", "tensor", t, num_classes)
+    rows = np.zeros((*array.shape, num_classes), np.int64)
+    np.put_along_axis(rows, array[..., None], 1, axis=-1)
+    return _core.tensor(rows)
+
+
+def nonzero(input: Any, as_tuple: bool = False) -> Any:
+    """Where elements are not 0: one row of indices each, or (as_tuple) one tensor for each axis.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.nonzero(fastnn.tensor([0.0, 3.0, 4.0])).tolist()
+        [[1], [2]]
+    """
+    x = as_tensor(input).detach()
+    found = np.nonzero(np.atleast_1d(x)) if x.ndim or as_tuple else (np.zeros((int(bool(x)), 0)),)
+    if as_tuple:
+        return tuple([_core.tensor(a) for a in found])
+    return _core.tensor(np.stack(found, 1) if x.ndim else found[0], _I64)
+
+
+def masked_select(input: Any, mask: Any) -> Tensor:
+    """The elements where mask is true, as one axis.
+
+    Example:
+        >>> import fastnn
+        >>> x = fastnn.tensor([1.0, 2.0, 3.0])
+        >>> fastnn.masked_select(x, x > 1.5).tolist()
+        [2.0, 3.0]
+    """
+    x, m = as_tensor(input), as_tensor(mask)
+    return _getitem(x if x.shape == m.shape else expand(x, m.shape), m)
+
+
+def _in_place(x: Tensor, key: Any, value: Any) -> Tensor:
+    _setitem(x, key, value)
+    return x
+
+
+for _name, _value in {
+    "chunk": chunk, "copy_": lambda x, src: _in_place(x, ..., src),
+    "fill_": lambda x, value: _in_place(x, ..., value), "gather": gather,
+    "index_select": index_select, "masked_select": masked_select, "narrow": narrow,
+    "nonzero": nonzero, "scatter_add": scatter_add, "select": select, "split": split,
+    "take_along_dim": take_along_dim, "unbind": unbind, "zero_": lambda x: _in_place(x, ..., 0),
+}.items():
+    add_method(_name, _value)
+_core.bind(getitem=_getitem, setitem=_setitem)
