@@ -110,20 +110,20 @@ class Module:
 
     add_module = register_module
 
-    def _own(self, kind: type) -> Mapping[str, Any]:
-        return MappingProxyType({k: v for k, v in self.__dict__.items() if isinstance(v, kind)})
+    def _own(self, kind: type) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if isinstance(v, kind)}
 
     @property
     def _parameters(self) -> Mapping[str, Parameter]:
-        return self._own(Parameter)
+        return MappingProxyType(self._own(Parameter))
 
     @property
     def _buffers(self) -> Mapping[str, Buffer]:
-        return self._own(Buffer)
+        return MappingProxyType(self._own(Buffer))
 
     @property
     def _modules(self) -> Mapping[str, Module]:
-        return self._own(Module)
+        return MappingProxyType(self._own(Module))
 
     # -- walking the tree
 
@@ -137,7 +137,7 @@ class Module:
         if remove_duplicate:
             memo.add(id(self))
         yield prefix, self
-        for name, child in self._modules.items():
+        for name, child in self._own(Module).items():
             path = f"{prefix}.{name}" if prefix else name
             yield from child.named_modules(memo, path, remove_duplicate)
 
