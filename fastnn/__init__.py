@@ -44,4 +44,4 @@ bool = DTYPES["bool"]
 __version__ = "0.1.0"
 start()
 
-from . import autograd, cuda, data, nn, utils  # noqa: E402
+from . import autograd, cuda, data, nn, optim, utils  # noqa: E402

@@ -63,6 +63,7 @@ cdef class Tensor:
     cdef object edge                # Record that made it, leaf it views, or None
     cdef int slot                   # its output slot in the Record
     cdef Tensor gradient
+    cdef Tensor home                # memory kept for a fresh gradient, see Arena
     cdef Tensor source              # lazy transpose: data is source's, last two axes swapped
     cdef object __weakref__
 

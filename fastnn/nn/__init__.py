@@ -1,6 +1,6 @@
 """Layers, losses and initialisation under PyTorch's names."""
 
-from . import functional, init
+from . import functional, init, utils
 from .activation import (
     ELU,
     GELU,
@@ -42,5 +42,5 @@ __all__ = [
     "KLDivLoss", "L1Loss", "LeakyReLU", "Linear", "LogSoftmax", "MSELoss", "Module", "ModuleDict",
     "ModuleList", "NLLLoss", "Parameter", "ParameterList", "Perceptron", "ReLU", "ReLU6",
     "Sequential", "SiLU", "Sigmoid", "SmoothL1Loss", "Softmax", "Softplus", "StateDictError",
-    "Tanh", "Unflatten", "functional", "init",
+    "Tanh", "Unflatten", "functional", "init", "utils",
 ]
