@@ -350,6 +350,9 @@ cdef int launch(fnn_call *c, tuple inputs, tuple outputs, bint in_place, int sav
                 t.edge = r
                 t.slot = j
                 t.wants_grad = True
+    elif in_place and (<Tensor>outputs[0]).edge is not None and fnn_grad_mode(-1):
+        (<Tensor>outputs[0]).edge = None        # overwritten by what needs no gradient
+        (<Tensor>outputs[0]).wants_grad = False
     if captured is not None:
         captured.append((OP_NAMES[c.op], inputs, outputs, saved,
                          [c.dim[j] for j in range(FNN_DIMS)], [c.f[j] for j in range(4)]))

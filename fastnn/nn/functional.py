@@ -1,6 +1,23 @@
 """The ops as functions, under the names of torch.nn.functional."""
 
-from ..ops.activation import relu, sigmoid, tanh
+from ..ops.activation import (
+    celu,
+    elu,
+    gelu,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    leaky_relu,
+    log_softmax,
+    logsigmoid,
+    relu,
+    relu6,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    tanh,
+)
 from ..ops.indexing import embedding, one_hot
 from ..ops.linear import linear
 from ..ops.loss import (
@@ -20,19 +37,32 @@ from ..ops.random import dropout
 __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "celu",
     "cross_entropy",
     "dropout",
+    "elu",
     "embedding",
+    "gelu",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
     "hinge_loss",
     "huber_loss",
     "kl_div",
     "l1_loss",
+    "leaky_relu",
     "linear",
+    "log_softmax",
+    "logsigmoid",
     "mse_loss",
     "nll_loss",
     "one_hot",
     "relu",
+    "relu6",
     "sigmoid",
+    "silu",
     "smooth_l1_loss",
+    "softmax",
+    "softplus",
     "tanh",
 ]

@@ -5,8 +5,11 @@ Importing this package gives Tensor its operators and methods.
 
 # ruff: noqa: F403
 from . import activation as _activation
+from . import cast as _cast
+from . import compare as _compare
 from . import creation as _creation
 from . import indexing as _indexing
+from . import inplace as _inplace
 from . import linear as _linear
 from . import loss as _loss
 from . import movement as _movement
@@ -14,6 +17,8 @@ from . import pointwise as _pointwise
 from . import random as _random
 from . import reduce as _reduce
 from .activation import *
+from .cast import *
+from .compare import *
 from .creation import *
 from .indexing import *
 from .linear import *
@@ -25,8 +30,11 @@ from .reduce import *
 
 __all__: list[str] = []
 __all__ += _activation.__all__
+__all__ += _cast.__all__
+__all__ += _compare.__all__
 __all__ += _creation.__all__
 __all__ += _indexing.__all__
+__all__ += _inplace.__all__
 __all__ += _linear.__all__
 __all__ += _loss.__all__
 __all__ += _movement.__all__
