@@ -16,6 +16,7 @@
 #include "op_linear.h"
 #include "op_random.h"
 #include "op_loss.h"
+#include "op_cross_entropy.h"
 #include "op_optim.h"
 
 #define FNN_CAT_(a, b) a##b

@@ -63,7 +63,7 @@ static void uniform_fwd(const fnn_call *c, const fnn_scratch *s)
         });
 }
 
-/* ---- normal ---- y = mean + std z by Box and Muller (1958): z = sqrt(-2 log u) (cos, sin)(2 pi v).
+/* ---- normal ---- y = mean + std z, z = sqrt(-2 log u) (cos, sin)(2 pi v): Box and Muller (1958).
  * state: (2), y: (n).  dim: n.  f: mean, std.  |z| < 6.8. */
 
 static void normal_fwd(const fnn_call *c, const fnn_scratch *s)

@@ -102,6 +102,10 @@ static inline int64_t fold_chunks(int64_t n, int64_t inner)
 VEC float fold_run(int kind, const float *x, int64_t n, float shift)
 {
     const vf start = fold_start(kind), p = vf_set1(shift);
+    if (n <= FNN_LANES) {
+        const vm live = vm_first((int)n);
+        return fold_lanes(kind, vf_sel(live, fold_map(kind, vf_load_n(x, (int)n), p), start));
+    }
     vf s[4] = {start, start, start, start};
     int64_t i = 0;
     for (; i + 4 * FNN_LANES <= n; i += 4 * FNN_LANES)

@@ -30,10 +30,12 @@ _ABSENT = _core.empty((0,))
 
 
 def _mode(op: str, reduction: Any) -> int:
-    mode = _MODES.get(reduction) if isinstance(reduction, str) else None
-    if mode is None:
-        raise ValueError(f"{op}: reduction: got {reduction!r}; need 'none', 'mean' or 'sum'")
-    return mode
+    try:
+        return _MODES[reduction]
+    except (KeyError, TypeError):
+        raise ValueError(
+            f"{op}: reduction: got {reduction!r}; need 'none', 'mean' or 'sum'"
+        ) from None
 
 
 # ---------------------------------------------------------------- elementwise losses
@@ -56,10 +58,11 @@ def _elementwise(
 ) -> Tensor:
     """Launch a loss of checked operands."""
     mode, n = _mode(op, reduction), inputs[0].numel()
+    if mode == NONE:
+        return call(OPS[op], inputs, (shape,), (n, NONE, 1, *flags), f)
     if mode == MEAN and n == 0:
         raise ShapeError(f"{op}: input: got shape {shape}; need an element: the mean of nothing")
-    dim = (n, mode, n if mode == MEAN else 1, *flags)
-    return call(OPS[op], inputs, ((() if mode else shape),), dim, f)
+    return call(OPS[op], inputs, ((),), (n, mode, n if mode == MEAN else 1, *flags), f)
 
 
 def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Tensor:
@@ -237,9 +240,10 @@ CROSS_ENTROPY, SOFT_CROSS_ENTROPY = OPS["cross_entropy"], OPS["soft_cross_entrop
 NLL_LOSS = OPS["nll_loss"]
 
 
-def _classes(op: str, target: Tensor, scores: tuple[int, ...], ignore_index: int) -> Tensor:
+def _classes(
+    op: str, target: Tensor, scores: tuple[int, ...], need: tuple[int, ...], n: int, ignored: int
+) -> Tensor:
     """Class indices as int64, of the shape of the scores without its class axis, in range."""
-    need = (scores[0], *scores[2:]) if len(scores) > 1 else ()
     if target.dtype is not I64:
         if target.dtype.is_floating_point or target.dtype.name == "bool":
             soft = f", or float32 probabilities of shape {scores}" if op == "cross_entropy" else ""
@@ -248,39 +252,47 @@ def _classes(op: str, target: Tensor, scores: tuple[int, ...], ignore_index: int
         target = as_tensor(target.numpy().astype(np.int64))
     if target.shape != need:
         raise ShapeError(f"{op}: target: got shape {target.shape}; need {need} for input {scores}")
-    need_index(op, "target", target, scores[-1 if len(scores) == 1 else 1], ignore_index)
+    need_index(op, "target", target, n, ignored)
     return target
+
+
+def _ignored(op: str, ignore_index: Any) -> int:
+    ignored = need_int(op, "ignore_index", ignore_index)
+    if not -(2**63) <= ignored < 2**63:
+        raise ValueError(f"{op}: ignore_index: got {ignored}; need an int64")
+    return ignored
 
 
 def _class_loss(
     op: str, kernel: int, x: Tensor, target: Tensor, weight: Any, ignore_index: Any,
-    reduction: Any, f: tuple[float, ...], stats: int,
+    reduction: Any, f: tuple[float, ...],
 ) -> Tensor:
-    """Launch a loss of scores (n, c, ...) and class indices; stats: numbers saved per row."""
+    """Launch a loss of scores (n, c, ...) and class indices."""
     if x.dtype is not F32:
         need_float32(op, input=x)
     shape = x.shape
-    if not shape:
+    if len(shape) == 2:
+        (n, classes), d, need = shape, 1, shape[:1]
+    elif len(shape) > 2:
+        n, classes, d, need = shape[0], shape[1], prod(shape[2:]), (shape[0], *shape[2:])
+    elif shape:
+        n, classes, d, need = 1, shape[0], 1, ()
+    else:
         raise ShapeError(f"{op}: input: got shape (); need (c) or (n, c, ...)")
-    mode = _mode(op, reduction)
-    ignored = need_int(op, "ignore_index", ignore_index)
-    if not -(2**63) <= ignored < 2**63:
-        raise ValueError(f"{op}: ignore_index: got {ignored}; need an int64")
-    n, classes, d = (1, shape[0], 1) if len(shape) == 1 else (*shape[:2], prod(shape[2:]))
-    rows = n * d
-    if mode == MEAN and rows == 0:
+    mode, ignored = _mode(op, reduction), _ignored(op, ignore_index)
+    if mode == MEAN and n * d == 0:
         raise ShapeError(f"{op}: input: got shape {shape}; need a row: the mean of nothing")
-    w = _class_weight(op, weight, classes)
-    t = _classes(op, target, shape, ignored)
-    outputs = (t.shape if mode == NONE else (), *(((stats, rows),) if stats else ()), (1,))
-    return call(kernel, (x, t, w), outputs, (n, classes, d, mode, ignored, weight is not None), f,
-                len(outputs) - 1)
+    w = _ABSENT if weight is None else _class_weight(op, weight, classes)
+    t = _classes(op, target, shape, need, classes, ignored)
+    dim = (n, classes, d, mode, ignored, weight is not None)
+    y = need if mode == NONE else ()
+    if kernel == NLL_LOSS:
+        return call(kernel, (x, t, w), (y, (1,)), dim, f, 1)
+    return call(kernel, (x, t, w), (y, (2, n * d), (1,)), dim, f, 2)
 
 
 def _class_weight(op: str, weight: Any, classes: int) -> Tensor:
-    """One weight per class, or nothing."""
-    if weight is None:
-        return _ABSENT
+    """One weight per class."""
     w = as_tensor(weight)
     need_float32(op, weight=w)
     if w.shape != (classes,):
@@ -305,7 +317,7 @@ def nll_loss(
         2.5
     """
     return _class_loss("nll_loss", NLL_LOSS, as_tensor(input), as_tensor(target), weight,
-                       ignore_index, reduction, (), 0)
+                       ignore_index, reduction, ())
 
 
 def cross_entropy(
@@ -337,7 +349,7 @@ def cross_entropy(
     if t.dtype is F32 and t.shape == x.shape:
         return _soft_cross_entropy(x, t, weight, reduction, label_smoothing)
     return _class_loss("cross_entropy", CROSS_ENTROPY, x, t, weight, ignore_index, reduction,
-                       (label_smoothing,), 2)
+                       (label_smoothing,))
 
 
 def _soft_cross_entropy(
@@ -355,7 +367,7 @@ def _soft_cross_entropy(
     rows = prod(x.shape[:-1])
     if mode == MEAN and rows == 0:
         raise ShapeError(f"{op}: input: got shape {shape}; need a row: the mean of nothing")
-    w = _class_weight(op, weight, classes)
+    w = _ABSENT if weight is None else _class_weight(op, weight, classes)
     inputs = (reshape(x, (rows, classes)), reshape(t, (rows, classes)), w)
     outputs = ((rows,) if mode == NONE else (), (3, rows))
     y = call(SOFT_CROSS_ENTROPY, inputs, outputs, (rows, classes, mode, weight is not None),

@@ -1,4 +1,4 @@
-"""NumPy twins of op_loss.h."""
+"""NumPy twins of op_loss.h and op_cross_entropy.h."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cases of op_loss.h: each reduction, each option, scores (n, c) and (n, c, d).
+"""Cases of op_loss.h and op_cross_entropy.h: reductions, options, scores (n, c) and (n, c, d).
 
 No finite differences where a drawn point lies on a kink.
 """
