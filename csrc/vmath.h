@@ -3,9 +3,11 @@
  *
  * Written for flush-to-zero arithmetic, which run.c sets around kernels: a denormal argument counts
  * as zero and a denormal result becomes zero.  NaN propagates; infinities and the sign of zero are
- * those of C99 Annex F.  ISAs with FMA give equal bits.  The polynomials were fitted for these
- * ranges by tests/exhaustive/fit_vmath.py; the errors below are maxima over all 2^32 arguments,
- * measured by tests/exhaustive/vmath_ulp.c, in ULP of the float32 result.
+ * those of C99 Annex F.  ISAs with FMA give equal bits.
+ *
+ * The polynomials were fitted for these ranges by tests/exhaustive/fit_vmath.py.  The errors below
+ * were measured by tests/exhaustive/vmath_ulp.c, in ULP of the float32 result: "1.2 ULP (base 1.3)"
+ * is the maximum over all 2^32 arguments with FMA, and over every fifth of them without.
  */
 #ifndef FNN_VMATH_H
 #define FNN_VMATH_H
@@ -73,19 +75,20 @@ VEC vf vf_exp_tail_(vf r)
     return vf_fma(vf_mul(r, r), vf_fma(vf_exp_cubic_(r), r, vf_set1(0.5f)), r);
 }
 
-/* exp(x) */
+/* exp(x).  0.98 ULP (base 0.95) */
 VEC vf vf_exp(vf x)
 {
     vf n, r = vf_reduce_(vf_at_most(vf_at_least(x, -104.0f), 89.0f), &n);
     return vf_scale2(vf_add(vf_set1(1.0f), vf_exp_tail_(r)), n);
 }
 
-/* exp(x) - 1 = 2 (s (1 + r + h) - 1/2), s = 2^(n - 1), with the rounding of s r + s - 1/2 kept. */
+/* exp(x) - 1 = 2 (s (1 + r + h) - 1/2), s = 2^(n - 1), with the rounding of s r + s - 1/2 kept.
+ * 0.83 ULP (base 0.82) */
 VEC vf vf_expm1(vf x)
 {
     vf half = vf_set1(0.5f), n;
     vf bounded = vf_at_most(vf_at_least(x, -20.0f), 89.0f), r = vf_reduce_(bounded, &n);
-    vf rest = vf_sub(vf_fnma(n, vf_set1(VEC_LN2_HI), bounded), r);       /* what rounding took from r */
+    vf rest = vf_sub(vf_fnma(n, vf_set1(VEC_LN2_HI), bounded), r);   /* what rounding took from r */
     rest = vf_fnma(n, vf_set1(VEC_LN2_LO), rest);
     vf z = vf_mul(r, r), h = vf_fma(z, half, vf_fma(vf_mul(z, r), vf_exp_cubic_(r), rest));
     vf s = vf_two_to(vf_sub(n, vf_set1(1.0f)));
@@ -95,7 +98,7 @@ VEC vf vf_expm1(vf x)
     return vf_sel(vf_lt(vf_abs(x), vf_set1(0x1p-26f)), x, vf_add(y, y));
 }
 
-/* tanh(x): x + x^3 P(x^2) below 0.55, 1 - 2 / (exp(2 |x|) + 1) above */
+/* tanh(x): x + x^3 P(x^2) below 0.55, 1 - 2 / (exp(2 |x|) + 1) above.  1.45 ULP (base 1.43) */
 VEC vf vf_tanh(vf x)
 {
     vf a = vf_at_most(vf_abs(x), 9.1f), z = vf_mul(a, a), n;
@@ -108,7 +111,7 @@ VEC vf vf_tanh(vf x)
     return vf_copysign(vf_sel(vf_lt(a, vf_set1(0.55f)), small, large), x);
 }
 
-/* 1 / (1 + exp(-x)); d + d_err = 1 + s (1 + w) */
+/* 1 / (1 + exp(-x)); d + d_err = 1 + s (1 + w).  1.44 ULP (base 1.47) */
 VEC vf vf_sigmoid(vf x)
 {
     vf one = vf_set1(1.0f), n;
@@ -120,7 +123,7 @@ VEC vf vf_sigmoid(vf x)
     return vf_fnma(vf_mul(y, d_err), y, y);
 }
 
-/* x sigmoid(x) */
+/* x sigmoid(x).  2.42 ULP (base 2.29); below -87, where the sigmoid is flushed, 2e-36 absolute */
 VEC vf vf_silu(vf x) { return vf_mul(vf_at_least(x, -128.0f), vf_sigmoid(x)); }
 
 /* ---- logarithms ----------------------------------------------------------------------------- */
@@ -151,7 +154,7 @@ VEC vf vf_split_(vf x, vi *n)
     return vi_as_vf(vi_sub(vf_as_vi(x), vi_shl(*n, 23)));
 }
 
-/* log(x) */
+/* log(x).  0.83 ULP (base 0.83) */
 VEC vf vf_log(vf x)
 {
     vi n;
@@ -159,7 +162,7 @@ VEC vf vf_log(vf x)
     return vf_log_edges_(vf_log_core_(f, vi_to_vf(n)), x);
 }
 
-/* log(1 + x): what rounding took from u = 1 + x is added to f */
+/* log(1 + x): what rounding took from u = 1 + x is added to f.  0.83 ULP (base 0.83) */
 VEC vf vf_log1p(vf x)
 {
     vf one = vf_set1(1.0f), u = vf_add(x, one);
@@ -172,7 +175,7 @@ VEC vf vf_log1p(vf x)
     return vf_log_edges_(y, u);
 }
 
-/* log(1 + exp(x)) = max(x, 0) + log(1 + e), e = exp(-|x|) */
+/* log(1 + exp(x)) = max(x, 0) + log(1 + e), e = exp(-|x|).  1.65 ULP (base 1.60) */
 VEC vf vf_softplus(vf x)
 {
     vf one = vf_set1(1.0f), half = vf_set1(0.5f);
@@ -184,7 +187,7 @@ VEC vf vf_softplus(vf x)
 
 /* ---- error function, GELU ------------------------------------------------------------------- */
 
-/* erf(x): x P(x^2) below 0.84375, 1 - exp(P(|x|)) above */
+/* erf(x): x P(x^2) below 0.84375, 1 - exp(P(|x|)) above.  1.70 ULP (base 1.77) */
 VEC vf vf_erf(vf x)
 {
     vf z = vf_mul(x, x), a = vf_abs(x), n;
@@ -199,7 +202,8 @@ VEC vf vf_erf(vf x)
 }
 
 /* x Phi(x) = 2 max(x/2, 0) - a/2 erfc(a / sqrt(2)), a = |x|, where erfc is exp(-a^2/2) P(a)/Q(a).
- * Halving first keeps tiny results right: both terms are flushed to zero, or none. */
+ * Halving first keeps tiny results right: both terms are flushed to zero, or none.
+ * 3.16 ULP (base 3.4) from -1 up, 6 ULP (base 8) in the tail below. */
 VEC vf vf_gelu(vf x)
 {
     vf a = vf_at_most(vf_abs(x), 14.5f), half = vf_set1(0.5f), n;
@@ -217,7 +221,8 @@ VEC vf vf_gelu(vf x)
     return vf_sub(vf_add(positive, positive), tail);
 }
 
-/* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) = x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)) */
+/* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) = x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)).
+ * 2.70 ULP (base 2.66) from -1 up, 4.5e-8 absolute below. */
 VEC vf vf_gelu_tanh(vf x)
 {
     vf z = vf_mul(x, vf_fma(vf_mul(x, x), vf_set1(0.0713548162726f), vf_set1(1.59576912161f)));
@@ -256,7 +261,8 @@ VEC vf vf_log2_wide_(vf x, vf *lo)
     return hi;
 }
 
-/* x^y */
+/* x^y, all special cases as in C99.  2.8 ULP (base 3.4) for the hardest: x near 1, results near the
+ * ends of the range; on a sample. */
 VEC vf vf_pow(vf x, vf y)
 {
     vf zero = vf_zero(), one = vf_set1(1.0f), inf = vf_set1(__builtin_inff());
@@ -285,7 +291,8 @@ VEC vf vf_pow(vf x, vf y)
     return vf_sel(vm_or(unit, vf_eq(y, zero)), one, z);
 }
 
-/* s = sin(2 pi u), c = cos(2 pi u) for |u| < 2^20: u = k/4 + r, |r| <= 1/8 */
+/* s = sin(2 pi u), c = cos(2 pi u) for |u| < 2^20: u = k/4 + r, |r| <= 1/8.
+ * 6.6e-8 absolute (base 7.1e-8) for u = k / 2^24 in [0, 1) */
 VEC void vf_sincos2pi(vf u, vf *s, vf *c)
 {
     vf k = vf_rint(vf_mul(u, vf_set1(4.0f)));
