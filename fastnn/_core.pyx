@@ -360,13 +360,15 @@ cdef int launch(fnn_call *c, tuple inputs, tuple outputs, bint in_place, int sav
 
 
 cdef int set_constants(fnn_call *c, int op, tuple dim, tuple f) except -1:
-    cdef int j
+    cdef int j, overflow = 0
     memset(c, 0, sizeof(fnn_call))
     if op < 0 or op >= FNN_N_OPS or len(dim) > FNN_DIMS or len(f) > 4:
         raise ValueError("call: got an impossible record")
     c.op = op
     for j in range(len(dim)):
-        c.dim[j] = dim[j]
+        c.dim[j] = PyLong_AsLongLongAndOverflow(dim[j], &overflow)
+        if overflow:
+            raise ShapeError(f"{OP_NAMES[op]}: sizes: got {dim[j]} elements; need below 2**63")
     for j in range(len(f)):
         c.f[j] = f[j]
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import os
 import pkgutil
 import re
 import subprocess
@@ -20,7 +21,9 @@ BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re
 
 @pytest.mark.parametrize("block", BLOCKS, ids=[f"block-{i}" for i in range(len(BLOCKS))])
 def test_readme_example(block, tmp_path):
-    run = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True)
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    run = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, env=env, capture_output=True,
+                         text=True)
     assert run.returncode == 0, run.stderr
     accuracy = re.search(r"test accuracy ([\d.]+)%", run.stdout)
     assert accuracy and float(accuracy[1]) > 90, run.stdout

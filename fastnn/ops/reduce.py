@@ -253,21 +253,22 @@ def amin(
 
 
 def _with_indices(op: str, x: Tensor, dim: int, keepdim: bool) -> ValuesIndices:
-    """max or min along one axis."""
+    """max, min, argmax or argmin along one axis."""
+    largest = op.endswith("max")
     d = need_axis(op, dim, x.ndim)
     axes = [d] if x.ndim else []
     _not_empty(op, x, axes)
     shape = _kept(x.shape, axes, keepdim)
     if x.dtype is not _F32:
         array = _array(op, x)
-        pick = (np.argmax if op == "max" else np.argmin)(array, axis=d if axes else None)
+        pick = (np.argmax if largest else np.argmin)(array, axis=d if axes else None)
         values = array if not axes else np.take_along_axis(array, np.expand_dims(pick, d), d)
         return ValuesIndices(_core.tensor(values.reshape(shape), x.dtype),
                              _core.tensor(np.reshape(pick, shape)))
     _, (outer, n, inner) = _gathered(x, axes)
     if n >= 2**31:
         raise ShapeError(f"{op}: dim: got size {n}; need less than 2**31")
-    out = call(MAX if op == "max" else MIN, (x,), (shape, shape), (outer, n, inner), (), 0,
+    out = call(MAX if largest else MIN, (x,), (shape, shape), (outer, n, inner), (), 0,
                (_F32, _I64))
     return ValuesIndices(*out)
 
@@ -308,9 +309,9 @@ def _max_or_min(op: str, x: Tensor, dim: Any, keepdim: bool) -> Any:
 def _arg(op: str, input: Any, dim: int | None, keepdim: bool) -> Tensor:
     x = as_tensor(input).detach()
     if dim is None:
-        flat = _with_indices(op[3:], view(x, (x.numel(),)), 0, False).indices
+        flat = _with_indices(op, view(x, (x.numel(),)), 0, False).indices
         return view(flat, (1,) * x.ndim if keepdim else ())
-    return _with_indices(op[3:], x, dim, keepdim).indices
+    return _with_indices(op, x, dim, keepdim).indices
 
 
 def argmax(
