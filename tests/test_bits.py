@@ -42,7 +42,7 @@ def wide() -> list[bytes]:
     table = nn.Embedding(37, 256)
     layer = nn.Linear(256, 300)
     model = nn.ModuleList([table, layer])
-    opt = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    opt = optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
     tokens = fastnn.randint(0, 37, (2000,))
     losses = []
     for _ in range(10):

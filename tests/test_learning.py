@@ -42,7 +42,7 @@ def test_perceptron_separates_setosa_exactly():
     while p.learn(x, y, lr=0.01) and updates < 1000:
         updates += 1
     assert 0 < updates < 1000
-    assert (p(x)[:, 0].numpy() == y).all()
+    assert (p(x).detach().numpy()[:, 0] == y).all()
 
 
 def test_one_neuron_classifies_tumours_as_well_as_scikit_learn():

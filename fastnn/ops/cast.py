@@ -131,7 +131,7 @@ def to(
             dtype = arg.dtype
         elif arg is None or isinstance(arg, bool):
             continue
-        elif isinstance(arg, str) and arg.split(":")[0] in ("cpu", "cuda", "mps", "xpu", "meta"):
+        elif str(arg).split(":")[0] in ("cpu", "cuda", "mps", "xpu", "meta"):
             device = arg
         else:
             dtype = arg
