@@ -40,6 +40,13 @@ static inline walk reversed(walk w)
     return r;
 }
 
+static inline void swap_axes(walk *w, int a, int b)
+{
+    const int64_t n = w->n[a], to = w->to[a], from = w->from[a];
+    w->n[a] = w->n[b], w->to[a] = w->to[b], w->from[a] = w->from[b];
+    w->n[b] = n, w->to[b] = to, w->from[b] = from;
+}
+
 /* Axes reordered so that the destination is written front to back. */
 static inline walk walk_in_order(walk w)
 {
@@ -48,39 +55,58 @@ static inline walk walk_in_order(walk w)
             const int64_t a = w.n[k - 1] == 1 ? INT64_MAX : llabs(w.to[k - 1]);
             const int64_t b = w.n[k] == 1 ? INT64_MAX : llabs(w.to[k]);
             if (a >= b) break;
-            const int64_t n = w.n[k], to = w.to[k], from = w.from[k];
-            w.n[k] = w.n[k - 1], w.to[k] = w.to[k - 1], w.from[k] = w.from[k - 1];
-            w.n[k - 1] = n, w.to[k - 1] = to, w.from[k - 1] = from;
+            swap_axes(&w, k - 1, k);
         }
     return w;
 }
 
-/* Where step t of the axes before `last` lies: elements from the start in *to and *from. */
-static inline void walk_at(const walk *w, int last, int64_t t, int64_t *to, int64_t *from)
+/* A place on the walk over all axes before `last`: indices, elements from the start on both sides. */
+typedef struct { int64_t i[AXES], to, from; } place;
+
+static inline place place_at(const walk *w, int last, int64_t t)
 {
-    *to = *from = 0;
+    place p = {0};
     for (int k = last - 1; k >= 0; k--) {
-        const int64_t i = t % w->n[k];
+        p.i[k] = t % w->n[k];
         t /= w->n[k];
-        *to += i * w->to[k];
-        *from += i * w->from[k];
+        p.to += p.i[k] * w->to[k];
+        p.from += p.i[k] * w->from[k];
+    }
+    return p;
+}
+
+static inline void place_next(const walk *w, int last, place *p)
+{
+    for (int k = last - 1; k >= 0; k--) {
+        p->to += w->to[k];
+        p->from += w->from[k];
+        if (++p->i[k] < w->n[k]) return;
+        p->i[k] = 0;
+        p->to -= w->n[k] * w->to[k];
+        p->from -= w->n[k] * w->from[k];
     }
 }
 
 #define MOVE_EACH(T, op)                                                                    \
-    for (int64_t i = 0; i < n; i++) ((T *)to)[i * ts] op ((const T *)from)[i * fs];         \
-    break;
+    {                                                                                       \
+        T *y = to;                                                                          \
+        const T *x = from;                                                                  \
+        const T first = n > 0 ? *x : 0;                                                     \
+        if (ts == 1 && fs == 0) for (int64_t i = 0; i < n; i++) y[i] op first;              \
+        else if (ts == 1 && fs == 1) for (int64_t i = 0; i < n; i++) y[i] op x[i];          \
+        else for (int64_t i = 0; i < n; i++) y[i * ts] op x[i * fs];                        \
+        break;                                                                              \
+    }
 
 /* n elements from one stride to another; acc: floats are added. */
-static inline void move_row(void *to, int64_t ts, const void *from, int64_t fs, int64_t n, int bytes,
-                            int acc)
+static void move_row(void *restrict to, int64_t ts, const void *restrict from, int64_t fs, int64_t n,
+                     int bytes, int acc)
 {
     if (ts == 1 && fs == 1 && !acc) {
         memcpy(to, from, (size_t)(n * bytes));
         return;
     }
-    if (acc) bytes = 0;
-    switch (bytes) {
+    switch (acc ? 0 : bytes) {
     case 0: MOVE_EACH(float, +=)
     case 1: MOVE_EACH(uint8_t, =)
     case 2: MOVE_EACH(uint16_t, =)
@@ -89,26 +115,86 @@ static inline void move_row(void *to, int64_t ts, const void *from, int64_t fs, 
     }
 }
 
-static inline void move(walk w, char *to, const char *from, int bytes, int acc)
+/* y[i][j] = x[j][i] for i, j < 4; rows xs and ys apart. */
+typedef uint32_t quad __attribute__((vector_size(16), aligned(4), may_alias));
+static inline void transpose_4x4(const uint32_t *x, int64_t xs, uint32_t *y, int64_t ys)
 {
-    w = walk_in_order(w);
-    const int64_t n = w.n[AXES - 1];
-    const int64_t cols = smaller(n, MOVE_GRAIN), pieces = n > 0 ? (n + cols - 1) / cols : 0;
-    int64_t rows = 1;
-    for (int k = 0; k < AXES - 1; k++) rows *= w.n[k];
-    const int64_t batch = n > 0 && n < MOVE_GRAIN ? (MOVE_GRAIN + n - 1) / n : 1;
+    const quad a = *(const quad *)x, b = *(const quad *)(x + xs);
+    const quad c = *(const quad *)(x + 2 * xs), d = *(const quad *)(x + 3 * xs);
+    *(quad *)y = (quad){a[0], b[0], c[0], d[0]};
+    *(quad *)(y + ys) = (quad){a[1], b[1], c[1], d[1]};
+    *(quad *)(y + 2 * ys) = (quad){a[2], b[2], c[2], d[2]};
+    *(quad *)(y + 3 * ys) = (quad){a[3], b[3], c[3], d[3]};
+}
+
+/* to[i][j] = from[j][i] for i < rows, j < cols, rows of `to` ts and of `from` fs apart.  Whole tiles
+ * of 4-byte elements pass through a small block, so that each line of `to` is written at once. */
+static void transpose_tile(char *to, int64_t ts, const char *from, int64_t fs, int rows, int cols,
+                           int bytes, int acc)
+{
+    if (bytes != 4 || rows != TILE || cols != TILE) {
+        for (int i = 0; i < rows; i++)
+            move_row(to + i * ts * bytes, 1, from + i * bytes, fs, cols, bytes, acc);
+        return;
+    }
+    uint32_t block[TILE][TILE];
+    for (int j = 0; j < TILE; j += 4)
+        for (int i = 0; i < TILE; i += 4)
+            transpose_4x4((const uint32_t *)from + j * fs + i, fs, &block[i][j], TILE);
+    for (int i = 0; i < TILE; i++) move_row(to + i * ts * 4, 1, block[i], 1, TILE, 4, acc);
+}
+
+/* The last axis of a walk is contiguous in `to`, axis 4 in `from`: both are cut into tiles. */
+static void move_tiles(const walk *w, char *to, const char *from, int bytes, int acc)
+{
+    enum { HIGH = 4 * TILE, WIDE = 64 * TILE };       /* what a task covers: 64 rows, 1024 columns */
+    const int64_t rows = w->n[4], cols = w->n[5], ts = w->to[4], fs = w->from[5];
+    const int64_t high = (rows + HIGH - 1) / HIGH, wide = (cols + WIDE - 1) / WIDE;
+    const int64_t outer = w->n[0] * w->n[1] * w->n[2] * w->n[3];
+    FNN_FOR
+    for (int64_t t = 0; t < outer * high * wide; t++) {
+        const place p = place_at(w, 4, t / wide / high);
+        const int64_t i0 = t / wide % high * HIGH, j0 = t % wide * WIDE;
+        for (int64_t j = j0; j < smaller(cols, j0 + WIDE); j += TILE)
+            for (int64_t i = i0; i < smaller(rows, i0 + HIGH); i += TILE)
+                transpose_tile(to + (p.to + i * ts + j) * bytes, ts,
+                               from + (p.from + j * fs + i) * bytes, fs,
+                               (int)smaller(TILE, rows - i), (int)smaller(TILE, cols - j), bytes, acc);
+    }
+}
+
+/* Row by row along the last axis. */
+static void move_rows(const walk *w, char *to, const char *from, int bytes, int acc)
+{
+    const int64_t n = w->n[5], ts = w->to[5], fs = w->from[5];
+    const int64_t cols = smaller(n, MOVE_GRAIN), pieces = (n + cols - 1) / cols;
+    const int64_t rows = w->n[0] * w->n[1] * w->n[2] * w->n[3] * w->n[4];
+    const int64_t batch = (MOVE_GRAIN + n - 1) / n;
     FNN_FOR
     for (int64_t t = 0; t < (rows + batch - 1) / batch * pieces; t++) {
         const int64_t j = t % pieces * cols, r = t / pieces * batch;
-        for (int64_t i = r; i < smaller(r + batch, rows); i++) {
-            int64_t a, b;
-            walk_at(&w, AXES - 1, i, &a, &b);
-            a += j * w.to[AXES - 1];
-            b += j * w.from[AXES - 1];
-            move_row(to + a * bytes, w.to[AXES - 1], from + b * bytes, w.from[AXES - 1],
+        place p = place_at(w, 5, r);
+        for (int64_t i = r; i < smaller(r + batch, rows); i++, place_next(w, 5, &p))
+            move_row(to + (p.to + j * ts) * bytes, ts, from + (p.from + j * fs) * bytes, fs,
                      smaller(cols, n - j), bytes, acc);
-        }
     }
+}
+
+/* All elements of a walk; acc: floats are added. */
+static void move(walk w, char *to, const char *from, int bytes, int acc)
+{
+    for (int k = 0; k < AXES; k++)
+        if (w.n[k] == 0) return;
+    w = walk_in_order(w);
+    int k = AXES - 1;
+    if (w.to[k] == 1 && w.from[k] != 1 && w.from[k] != 0)
+        for (k = AXES - 2; k > 0 && (w.from[k] != 1 || w.n[k] == 1); k--) {}
+    if (k == AXES - 1 || w.from[k] != 1 || w.n[k] == 1) {
+        move_rows(&w, to, from, bytes, acc);
+        return;
+    }
+    swap_axes(&w, k, AXES - 2);
+    move_tiles(&w, to, from, bytes, acc);
 }
 
 /* The walk from x to y. */
@@ -287,13 +373,13 @@ static void take_bwd(const fnn_call *c, const fnn_scratch *s)
 #define GATHER(T)                                                                           \
     {                                                                                       \
         FNN_FOR                                                                             \
-        for (int64_t t = 0; t < rows; t++) {                                                \
-            const T *x = (const T *)c->buf[0] + t / m * n * inner;                          \
-            T *y = (T *)c->buf[2] + t * inner;                                              \
-            for (int64_t j = 0; j < inner; j++) {                                           \
-                const int64_t i = index[t * inner + j];                                     \
-                y[j] = inside(i, n) ? x[i * inner + j] : 0;                                 \
-            }                                                                               \
+        for (int64_t t = 0; t < outer * pieces; t++) {                                      \
+            const T *x = (const T *)c->buf[0] + t / pieces * n * inner;                     \
+            const int64_t lo = (t / pieces * m + t % pieces * rows) * inner;                \
+            const int64_t hi = lo + smaller(rows, m - t % pieces * rows) * inner;           \
+            T *y = c->buf[2];                                                               \
+            for (int64_t at = lo, j = 0; at < hi; at++, j = j + 1 < inner ? j + 1 : 0)      \
+                y[at] = inside(index[at], n) ? x[index[at] * inner + j] : 0;                \
         }                                                                                   \
         break;                                                                              \
     }
@@ -301,7 +387,9 @@ static void take_bwd(const fnn_call *c, const fnn_scratch *s)
 static void gather_fwd(const fnn_call *c, const fnn_scratch *s)
 {
     (void)s;
-    const int64_t n = c->dim[1], inner = c->dim[2], m = c->dim[3], rows = c->dim[0] * m;
+    const int64_t outer = c->dim[0], n = c->dim[1], inner = c->dim[2], m = c->dim[3];
+    const int64_t rows = MOVE_GRAIN / smaller(MOVE_GRAIN, inner > 0 ? inner : 1);
+    const int64_t pieces = (m + rows - 1) / rows;
     const int64_t *index = c->buf[1];
     switch (c->dim[4]) {
     case 1: GATHER(uint8_t)

@@ -108,7 +108,11 @@ static void sum_int_fwd(const fnn_call *c, const fnn_scratch *s)
         const int64_t *x = (const int64_t *)c->buf[0] + at;
         const uint8_t *bytes = (const uint8_t *)c->buf[0] + at;
         uint64_t sum[FOLD_COLS] = {0};
-        if (c->dim[3] == 8)
+        if (inner == 1 && c->dim[3] == 8)
+            for (int64_t i = 0; i < n; i++) sum[0] += (uint64_t)x[i];
+        else if (inner == 1)
+            for (int64_t i = 0; i < n; i++) sum[0] += bytes[i];
+        else if (c->dim[3] == 8)
             for (int64_t i = 0; i < n; i++)
                 for (int64_t k = 0; k < cols; k++) sum[k] += (uint64_t)x[i * inner + k];
         else
@@ -161,6 +165,11 @@ static void amin_bwd(const fnn_call *c, const fnn_scratch *s) { amax_bwd(c, s); 
 /* The first of n neighbours that equals y. */
 static inline int64_t first_hit(const float *x, int64_t n, float y)
 {
+    if (n <= FNN_LANES) {
+        int64_t i = 0;
+        while (i < n - 1 && !(x[i] == y || x[i] != x[i])) i++;
+        return i;
+    }
     for (int64_t i = 0; i < n; i += FNN_LANES) {
         const int left = lanes_of(n - i);
         const vm hit = vm_and(vm_first(left), vf_same(vf_get(x + i, left), vf_set1(y)));
@@ -378,21 +387,27 @@ static void prod_bwd(const fnn_call *c, const fnn_scratch *s)
 
 /* ---- cumsum ---- y[i] = x[0] + ... + x[i], added up in double.  y: (outer, n, inner). */
 
+/* `cols` neighbouring columns of one outer index; a constant where it is 1. */
+VEC void running_columns(const float *x, float *y, int64_t n, int64_t inner, int64_t cols, int acc)
+{
+    double sum[FNN_LANES] = {0};
+    for (int64_t i = 0; i < n; i++, x += inner, y += inner)
+        for (int64_t k = 0; k < cols; k++) {
+            sum[k] += x[k];
+            y[k] = acc ? y[k] + (float)sum[k] : (float)sum[k];
+        }
+}
+
 static inline void running_sums(const fnn_call *c, const float *x, float *y, int reverse, int acc)
 {
     const int64_t outer = c->dim[0], n = c->dim[1], inner = c->dim[2];
-    const int64_t strips = (inner + FNN_LANES - 1) / FNN_LANES;
+    const int64_t strips = (inner + FNN_LANES - 1) / FNN_LANES, step = reverse ? -inner : inner;
     FNN_FOR
     for (int64_t t = 0; t < outer * strips; t++) {
-        const int64_t j = t % strips * FNN_LANES, cols = smaller(inner - j, FNN_LANES);
-        double sum[FNN_LANES] = {0};
-        for (int64_t i = 0; i < n; i++) {
-            const int64_t at = (t / strips * n + (reverse ? n - 1 - i : i)) * inner + j;
-            for (int64_t k = 0; k < cols; k++) {
-                sum[k] += x[at + k];
-                y[at + k] = acc ? y[at + k] + (float)sum[k] : (float)sum[k];
-            }
-        }
+        const int64_t j = t % strips * FNN_LANES, start = t / strips * n + (reverse ? n - 1 : 0);
+        const int64_t at = start * inner + j;
+        if (inner == 1) running_columns(x + at, y + at, n, step, 1, acc);
+        else running_columns(x + at, y + at, n, step, lanes_of(inner - j), acc);
     }
 }
 
