@@ -165,18 +165,18 @@ static void class_max_sum_columns(const float *x, int64_t classes, const class_g
     else fold_rows(FOLD_EXP, x, classes, g->step, g->rows, m, s, 0);
 }
 
+/* m and s of a group; folds take an infinite m for 0, here it makes s NaN, as exp(inf - inf) is. */
 static inline void class_max_sum(const float *x, int64_t classes, const class_group *g, float *m,
                                  float *s, float *stage)
 {
     x += g->at;
-    if (g->step != 1) {
-        class_max_sum_columns(x, classes, g, m, s, stage);
-        return;
-    }
-    for (int k = 0; k < g->rows; k++, x += classes) {
-        m[k] = fold_run(FOLD_MAX, x, classes, 0);
-        s[k] = fold_run(FOLD_EXP, x, classes, m[k]);
-    }
+    if (g->step != 1) class_max_sum_columns(x, classes, g, m, s, stage);
+    else
+        for (int k = 0; k < g->rows; k++, x += classes) {
+            m[k] = fold_run(FOLD_MAX, x, classes, 0);
+            s[k] = fold_run(FOLD_EXP, x, classes, m[k]);
+        }
+    for (int k = 0; k < g->rows; k++) s[k] += m[k] - m[k];
 }
 
 /* sum_j w[j] (m - x[j]) of rows k .. k + rows - 1 */
@@ -346,7 +346,8 @@ static float soft_row(const fnn_call *c, int64_t row, float *stats)
 {
     const int64_t n_rows = c->dim[0], classes = c->dim[1];
     const float *x = (const float *)c->buf[0] + row * classes;
-    const float m = fold_run(FOLD_MAX, x, classes, 0), s = fold_run(FOLD_EXP, x, classes, m);
+    const float m = fold_run(FOLD_MAX, x, classes, 0);
+    const float s = fold_run(FOLD_EXP, x, classes, m) + (m - m);
     const vf max = vf_set1(m), log_s = vf_log(vf_set1(s));
     vf loss = vf_zero(), all = vf_zero(), w;
     for (int64_t j = 0; j < classes; j += FNN_LANES) {

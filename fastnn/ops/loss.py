@@ -17,10 +17,13 @@ from .._core import DTYPES, OPS, Tensor, as_tensor, call, view
 from ..errors import DTypeError, ShapeError
 from .checks import need_float32, need_index, need_int
 from .movement import expand, movedim, reshape
+from .pointwise import clamp
+from .reduce import mean, norm, sum
 
 __all__ = [
-    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "hinge_loss",
-    "huber_loss", "kl_div", "l1_loss", "mse_loss", "nll_loss", "smooth_l1_loss",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cosine_embedding_loss",
+    "cosine_similarity", "cross_entropy", "hinge_loss", "huber_loss", "kl_div", "l1_loss",
+    "mse_loss", "nll_loss", "smooth_l1_loss",
 ]
 
 F32, I64 = DTYPES["float32"], DTYPES["int64"]
@@ -232,6 +235,53 @@ def kl_div(
     if not shape or shape[0] == 0:
         raise ShapeError(f"kl_div: input: got shape {shape}; need a batch: the mean of nothing")
     return call(OPS[op], (x, t), ((),), (x.numel(), MEAN, shape[0]))
+
+
+# ---------------------------------------------------------------- angles, of other ops
+
+
+def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """The cosine of the angle between vectors along dim, whose lengths count as eps at least.
+
+    Shapes: two that broadcast -> theirs without dim. Errors: ShapeError; IndexRangeError for dim.
+
+    Example:
+        >>> import fastnn.nn.functional as F
+        >>> round(F.cosine_similarity([[3.0, 4.0]], [[4.0, 3.0]]).item(), 4)
+        0.96
+    """
+    a, b = as_tensor(x1), as_tensor(x2)
+    need_float32("cosine_similarity", x1=a, x2=b)
+    lengths = (clamp(norm(v, dim=dim, keepdim=True), min=eps) for v in (a, b))
+    unit_a, unit_b = (v / n for v, n in zip((a, b), lengths, strict=True))
+    return sum(unit_a * unit_b, dim=dim)
+
+
+def cosine_embedding_loss(
+    input1: Any, input2: Any, target: Any, margin: float = 0.0, *, reduction: str = "mean"
+) -> Tensor:
+    """1 - cos for pairs of target 1, max(cos - margin, 0) for pairs of target -1.
+
+    Shapes: inputs (n, k) or (k), target (n) or (). Errors: ShapeError naming both shapes.
+
+    Example:
+        >>> import fastnn.nn.functional as F
+        >>> F.cosine_embedding_loss([[1.0, 0.0]], [[0.0, 2.0]], [1]).item()
+        1.0
+    """
+    op = "cosine_embedding_loss"
+    mode = _mode(op, reduction)
+    a, b, t = as_tensor(input1), as_tensor(input2), as_tensor(target)
+    if a.ndim not in (1, 2) or b.shape != a.shape or t.shape != a.shape[:-1]:
+        raise ShapeError(f"{op}: shapes: got {a.shape}, {b.shape} and target {t.shape}; "
+                         "need (n, k) twice and (n), or (k) twice and ()")
+    if mode == MEAN and t.numel() == 0:
+        raise ShapeError(f"{op}: input1: got shape {a.shape}; need a pair: the mean of nothing")
+    cosine, sign = cosine_similarity(a, b, -1), t.numpy()
+    alike = as_tensor((sign == 1).astype(np.float32))
+    apart = as_tensor((sign == -1).astype(np.float32))
+    loss = alike * (1.0 - cosine) + apart * clamp(cosine - margin, min=0.0)
+    return loss if mode == NONE else mean(loss) if mode == MEAN else sum(loss)
 
 
 # ---------------------------------------------------------------- losses of class scores

@@ -104,6 +104,14 @@ def by_class(op, fn, **options):
     ]
 
 
+def unusual(rng):
+    """Infinite, NaN and huge scores."""
+    inf = np.inf
+    x = np.array([[0, -inf, 1], [-inf, 0, -inf], [1e38, -1e38, 0], [-inf, -inf, -inf],
+                  [inf, 0, 0], [inf, 0, 0], [np.nan, 0, 0], [300, 200, 100]], np.float32)
+    return x, np.array([0, 1, 1, 0, 0, 1, 1, 2])
+
+
 def smooth(x, t, *w, **options):
     return F.cross_entropy(x, t, *(v.detach() for v in w), label_smoothing=0.1, **options)
 
@@ -147,6 +155,12 @@ CASES = [
     *pair("kl_div_log", lambda x, t, **o: F.kl_div(x, t, log_target=True, **o), two),
     *by_class("nll_loss", F.nll_loss),
     *by_class("cross_entropy", F.cross_entropy),
+    Case("cross_entropy", lambda x, t: F.cross_entropy(x, t, reduction="none"), unusual, "unusual",
+         differences=False),
+    Case("cross_entropy", lambda x, t: F.cross_entropy(x, t, reduction="none"),
+         lambda rng: tuple(a.reshape(2, 4, *a.shape[1:]).swapaxes(1, -1).copy()
+                           if a.ndim == 2 else a.reshape(2, 4) for a in unusual(rng)),
+         "unusual-axes", differences=False),
     *(Case("cross_entropy", lambda x, t, r=r: smooth(x, t, reduction=r), classes((9,), 5, (2,)),
            f"smooth-{r}") for r in REDUCTIONS),
     Case("cross_entropy", smooth, weighted(classes((9,), 21, (2,)), 21), "smooth-weight"),
