@@ -1,5 +1,10 @@
 """fastnn: neural networks on the CPU, fast and with the same bits at any thread count."""
 
+# ruff: noqa: E402, I001
+from ._runtime import load_core
+
+load_core()
+
 from ._core import (
     DTYPES,
     DType,
