@@ -4,55 +4,68 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from .. import models
 from . import doctor as doctor_report
-from .predict import predict_image
+from .predict import predict_image, write_sample
 from .tasks import TASKS
-from .train import run
+from .train import Settings, run
 
 app = typer.Typer(help="fastnn: neural networks on the CPU.", no_args_is_help=True,
                   pretty_exceptions_enable=False, add_completion=False)
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
-Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the training data.")]
-Batch = Annotated[int, typer.Option(min=1, help="Samples per step.")]
-Rate = Annotated[float, typer.Option(min=0, help="Peak learning rate of AdamW.")]
+_SUITED = {"show_default": "suits the data"}
+Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the data.", **_SUITED)]
+Batch = Annotated[int | None, typer.Option(min=1, help="Samples per step.", **_SUITED)]
+Rate = Annotated[float | None, typer.Option(min=0, help="Peak learning rate of AdamW.", **_SUITED)]
 Seed = Annotated[int, typer.Option(help="Equal seeds give equal bits, at any thread count.")]
 Out = Annotated[Path, typer.Option(help="Folder for the model and the learning curve.")]
 
 
-def _fail(error: Exception) -> None:
+def _fail(error: Exception | str) -> NoReturn:
     """One clear line instead of a traceback."""
-    console.print(f"[red]fastnn:[/red] {error}")
+    console.print(f"[red]fastnn:[/red] {escape(str(error))}")
     sys.exit(1)
 
 
 @app.command()
-def demo(epochs: Epochs = None, batch_size: Batch = 64, lr: Rate = 2e-3, seed: Seed = 0,
+def demo(epochs: Epochs = None, batch_size: Batch = None, lr: Rate = None, seed: Seed = 0,
          out: Out = Path(".")) -> None:
     """Train an MLP on the bundled 8x8 digits: a few seconds, no network."""
-    train("digits", "mlp", epochs, batch_size, lr, seed, out)
+    train("digits", "mlp", epochs, batch_size, lr, seed, out, False)
+    sample = out / "digit.png"
+    try:
+        write_sample(sample, TASKS["digits"].load(False)[1][0][0])
+    except (OSError, ModuleNotFoundError) as e:
+        _fail(e)
+    command = f"fastnn predict {out / 'digits-mlp.safetensors'} {sample}"
+    console.print(f"try it         [bold]{escape(command)}[/bold]")
 
 
 @app.command()
 def train(
     dataset: Annotated[str, typer.Argument(help=f"One of: {', '.join(TASKS)}.")],
     model: Annotated[str, typer.Option(help=f"One of: {', '.join(models.REGISTRY)}.")] = "mlp",
-    epochs: Epochs = None, batch_size: Batch = 64, lr: Rate = 2e-3, seed: Seed = 0,
+    epochs: Epochs = None, batch_size: Batch = None, lr: Rate = None, seed: Seed = 0,
     out: Out = Path("."),
+    download: Annotated[bool, typer.Option("--download", help="Fetch missing data.")] = False,
 ) -> None:
     """Train a classifier and save it with its learning curve."""
     if dataset not in TASKS:
-        _fail(ValueError(f"dataset: got {dataset!r}; need one of {', '.join(TASKS)}"))
+        _fail(f"dataset: got {dataset!r}; need one of {', '.join(TASKS)}")
     if model not in models.REGISTRY:
-        _fail(ValueError(f"--model: got {model!r}; need one of {', '.join(models.REGISTRY)}"))
+        _fail(f"--model: got {model!r}; need one of {', '.join(models.REGISTRY)}")
+    task = TASKS[dataset]
+    settings = Settings(model, epochs or task.epochs, batch_size or task.batch_size,
+                        task.lr if lr is None else lr, seed, out, download)
     try:
-        run(TASKS[dataset], model, epochs, batch_size, lr, seed, out, console)
+        run(task, settings, console)
     except (OSError, ValueError, MemoryError) as e:
         _fail(e)
 
@@ -69,12 +82,13 @@ def predict(
     except (OSError, ValueError, ModuleNotFoundError) as e:
         _fail(e)
     for label, p in ranking[:top]:
-        console.print(f"{label:>4}  {p:7.2%}  [cyan]{'█' * round(40 * p)}[/cyan]")
+        console.print(f"{escape(label):>4}  {p:7.2%}  [cyan]{'█' * round(40 * p)}[/cyan]")
 
 
 @app.command()
 def doctor() -> None:
     """Show the machine as fastnn sees it: CPU, instruction set, threads, quota, versions."""
-    width = max(len(name) for name, _ in doctor_report.report())
-    for name, value in doctor_report.report():
-        console.print(f"[bold]{name:<{width}}[/bold]  {value}")
+    rows = doctor_report.report()
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        console.print(f"[bold]{name:<{width}}[/bold]  {escape(value)}")

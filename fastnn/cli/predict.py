@@ -20,7 +20,7 @@ def predict_image(model_path: Path, image_path: Path) -> list[tuple[str, float]]
     model = models.create(about["model"], **about["config"])
     model.load_state_dict(load(model_path))
     model.eval()
-    x = from_numpy(read_image(image_path, tuple(about["image"])))
+    x = from_numpy(read_image(image_path, about["image"], about["box"]))
     with inference_mode():
         p = F.softmax(model(x), dim=1).numpy()[0]
     return sorted(zip(about["classes"], p.tolist(), strict=True), key=lambda pair: -pair[1])
@@ -31,33 +31,69 @@ def read_description(path: Path) -> dict[str, Any]:
     text = load_metadata(path).get("fastnn")
     try:
         about = json.loads(text or "")
-        sizes = [int(s) for s in about["image"]]
-        if about["model"] not in models.REGISTRY or len(sizes) != 3 or min(sizes) < 1:
+        channels, height, width = image = tuple(int(size) for size in about["image"])
+        box = int(about["box"])
+        if not (about["model"] in models.REGISTRY and isinstance(about["config"], dict)
+                and channels == 1 and 1 <= box <= min(height, width)
+                and max(height, width) <= 4096):
             raise ValueError
-        if max(sizes) > 4096 or not isinstance(about["config"], dict):
-            raise ValueError
-        return {**about, "image": sizes, "classes": [str(c) for c in about["classes"]]}
+        return {**about, "image": image, "box": box, "classes": [str(c) for c in about["classes"]]}
     except (ValueError, KeyError, TypeError):
         raise CorruptFileError(
             f"{path}: got no usable model description; need a file written by fastnn train"
         ) from None
 
 
-def read_image(path: Path, image: tuple[int, int, int]) -> np.ndarray:
-    """A picture as (1, 1, H, W) in [0, 1]: light strokes on dark ground, as digit sets have them."""
+def _pillow() -> Any:
+    """PIL.Image, or an error that says how to get it."""
     try:
-        from PIL import Image, ImageOps, UnidentifiedImageError
+        from PIL import Image
     except ModuleNotFoundError:
-        raise ModuleNotFoundError('predict needs Pillow: pip install "fastnn-engine[vision]"') from None
+        raise ModuleNotFoundError(
+            'pictures need Pillow: pip install "fastnn-engine[vision]"') from None
+    return Image
+
+
+def read_image(path: Path, image: tuple[int, int, int], box: int) -> np.ndarray:
+    """A picture as (1, 1, H, W) in [0, 1], framed as MNIST is.
+
+    That is: light strokes on dark ground, the longer side of the ink `box` pixels long, the centre
+    of its mass in the middle.
+    """
+    Image = _pillow()
+    from PIL import ImageOps
+
     try:
         with Image.open(path) as picture:
             gray = picture.convert("L")
-    except UnidentifiedImageError:
+    except Image.UnidentifiedImageError:
         raise CorruptFileError(f"{path}: got a file Pillow cannot read; need an image") from None
-    _, height, width = image
-    pixels = np.asarray(gray, np.float32)
+    pixels = np.asarray(gray)
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    if border.mean() > 127:                  # dark ink on light paper
+    if border.mean() > 127:                             # dark ink on light paper
         gray = ImageOps.invert(gray)
-    gray = ImageOps.pad(gray, (width, height), Image.Resampling.LANCZOS)
-    return (np.asarray(gray, np.float32) / 255)[None, None]
+    gray = ImageOps.autocontrast(gray)
+    ink = gray.point(lambda value: 255 * (value > 64)).getbbox()
+    if ink is None:
+        raise ValueError(f"{path}: got an empty picture; need one of a digit")
+    digit = ImageOps.contain(gray.crop(ink), (box, box), Image.Resampling.BOX)
+    return _centred(np.asarray(digit, np.float32) / 255, image[1:])[None, None]
+
+
+def _centred(digit: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """digit on an empty ground of this shape, the centre of its mass as near the middle as fits."""
+    ground = np.zeros(shape, np.float32)
+    corner = []
+    for axis, (length, room) in enumerate(zip(digit.shape, shape, strict=True)):
+        mass = digit.sum(1 - axis)
+        centre = float(mass @ np.arange(length) / mass.sum())
+        corner.append(min(max(round((room - 1) / 2 - centre), 0), room - length))
+    top, left = corner
+    ground[top:top + digit.shape[0], left:left + digit.shape[1]] = digit
+    return ground
+
+
+def write_sample(path: Path, pixels: np.ndarray) -> None:
+    """One image (1, H, W) in [0, 1] as a picture: dark strokes on light ground, enlarged."""
+    gray = _pillow().fromarray(np.uint8(255 - 255 * pixels[0]))
+    gray.resize((240, 240), _pillow().Resampling.BICUBIC).save(path)

@@ -4,63 +4,85 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from tqdm import tqdm
 
-from .. import _core, from_numpy, inference_mode, manual_seed, models, nn, optim, save
+from .. import _core, from_numpy, inference_mode, models, nn, optim, save
 from ..data import DataLoader, TensorDataset
 from ..nn import functional as F
+from ..ops.random import manual_seed
 from .curve import draw_curve
 from .tasks import Task
 
 History = dict[str, list[float]]
+HEADER = "epoch     loss  accuracy   test loss  test accuracy"
 
 
-def run(task: Task, model_name: str, epochs: int | None, batch_size: int, lr: float, seed: int,
-        out: Path, console: Console) -> None:
-    """Train, report, and write `<task>-<model>.safetensors` and `.png` into out."""
+@dataclass(frozen=True)
+class Settings:
+    """What one run is asked for."""
+
+    model: str
+    epochs: int
+    batch_size: int
+    lr: float
+    seed: int
+    out: Path
+    download: bool = False
+
+
+def run(task: Task, settings: Settings, console: Console) -> None:
+    """Train, report, and write `<task>-<model>.safetensors` and `.png` into the folder out."""
     started = time.perf_counter()
-    manual_seed(seed)
-    (x, y), (x_test, y_test) = task.load()
-    config = task.config[model_name]
-    model = models.create(model_name, **config)
-    epochs = epochs or task.epochs
-    out.mkdir(parents=True, exist_ok=True)
+    manual_seed(settings.seed)
+    (x, y), test = task.load(settings.download)
+    config = task.config[settings.model]
+    model = models.create(settings.model, **config)
+    settings.out.mkdir(parents=True, exist_ok=True)
     count = sum(p.numel() for p in model.parameters())
-    console.print(f"{model_name} on {task.name}: {count:,} parameters, {len(x):,} training and "
-                  f"{len(x_test):,} test images; {_core.isa()}, {_core.get_num_threads()} threads")
-    loader = DataLoader(TensorDataset(x, y), batch_size=batch_size, shuffle=True)
+    threads = _core.get_num_threads()
+    console.print(f"{settings.model} on {task.name}: {count:,} parameters, {len(x):,} training and "
+                  f"{len(test[1]):,} test images; {_core.isa()}, {threads} "
+                  f"thread{'s' * (threads > 1)}\n")
+    loader: DataLoader[Any] = DataLoader(
+        TensorDataset(x, y), batch_size=settings.batch_size, shuffle=True)
     history: History = {"loss": [], "accuracy": [], "test_loss": [], "test_accuracy": []}
     try:
-        fit(model, loader, (x_test, y_test), epochs, lr, history)
+        fit(model, loader, test, settings, history)
     except KeyboardInterrupt:
         console.print(f"[yellow]stopped after {len(history['loss'])} epochs; "
                       "keeping what was learned[/yellow]")
-    logits = predict_logits(model, x_test)
-    labels = logits.argmax(1)
-    console.print(confusion_table(labels, y_test, task.classes))
-    stem = out / f"{task.name}-{model_name}"
-    about = {"model": model_name, "config": config, "image": task.image, "classes": task.classes}
-    save(model.state_dict(), f"{stem}.safetensors", metadata={"fastnn": json.dumps(about)})
-    console.print(f"test accuracy  [bold green]{(labels == y_test).mean():.2%}[/bold green] "
-                  f"({int((labels != y_test).sum())} of {len(y_test):,} wrong)")
-    console.print(f"wall time      {time.perf_counter() - started:.1f} s")
-    console.print(f"model          {stem}.safetensors")
+    labels = predict_logits(model, test[0]).argmax(1)
+    console.print(confusion_table(labels, test[1], task.classes))
+    wrong = int((labels != test[1]).sum())
+    console.print(f"test accuracy  [bold green]{1 - wrong / len(labels):.2%}[/bold green] "
+                  f"({wrong} of {len(labels):,} wrong)")
+    path = settings.out / f"{task.name}-{settings.model}"
+    about = {"model": settings.model, "config": config, "image": task.image, "box": task.box,
+             "classes": task.classes}
+    save(model.state_dict(), f"{path}.safetensors", metadata={"fastnn": json.dumps(about)})
+    console.print(f"model          {escape(str(path))}.safetensors")
     if history["loss"]:
-        console.print(f"learning curve {draw_curve(history, f'{stem}.png', f'{model_name} on {task.name}')}")
+        drawn = draw_curve(history, f"{path}.png", f"{settings.model} on {task.name}")
+        console.print(f"learning curve {escape(drawn)}")
+    console.print(f"wall time      {time.perf_counter() - started:.1f} s")
 
 
-def fit(model: nn.Module, loader: DataLoader, test: tuple[np.ndarray, np.ndarray], epochs: int,
-        lr: float, history: History) -> None:
-    """AdamW under a one-cycle schedule; a progress bar, and one line per epoch."""
-    optimizer = optim.AdamW(model.parameters(), lr=lr, weight_decay=1e-2)
-    schedule = optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=epochs * len(loader))
-    width = len(str(epochs))
-    with tqdm(total=epochs * len(loader), unit="step", leave=False) as bar:
+def fit(model: nn.Module, loader: DataLoader[Any], test: tuple[np.ndarray, np.ndarray],
+        settings: Settings, history: History) -> None:
+    """AdamW under a one-cycle schedule; a progress bar on a terminal, and one line per epoch."""
+    epochs, steps = settings.epochs, settings.epochs * len(loader)
+    optimizer = optim.AdamW(model.parameters(), lr=settings.lr)
+    schedule = optim.lr_scheduler.OneCycleLR(optimizer, settings.lr, total_steps=steps)
+    with tqdm(total=steps, unit=" steps", leave=False, disable=None) as bar:
+        tqdm.write(HEADER)
         for epoch in range(1, epochs + 1):
             loss, accuracy = train_epoch(model, loader, optimizer, schedule, bar)
             logits = from_numpy(predict_logits(model, test[0]))
@@ -68,11 +90,11 @@ def fit(model: nn.Module, loader: DataLoader, test: tuple[np.ndarray, np.ndarray
             test_accuracy = float((logits.numpy().argmax(1) == test[1]).mean())
             for key, value in zip(history, (loss, accuracy, test_loss, test_accuracy), strict=True):
                 history[key].append(value)
-            bar.write(f"epoch {epoch:{width}}/{epochs}  loss {loss:.4f}  accuracy {accuracy:.2%}  "
-                      f"test loss {test_loss:.4f}  test accuracy {test_accuracy:.2%}")
+            tqdm.write(f"{f'{epoch}/{epochs}':>5}  {loss:7.4f}  {accuracy:8.2%} {test_loss:11.4f}  "
+                       f"{test_accuracy:13.2%}")
 
 
-def train_epoch(model: nn.Module, loader: DataLoader, optimizer: optim.Optimizer,
+def train_epoch(model: nn.Module, loader: DataLoader[Any], optimizer: optim.Optimizer,
                 schedule: optim.lr_scheduler.LRScheduler, bar: tqdm) -> tuple[float, float]:
     """One pass over the data: mean loss and accuracy."""
     model.train()
@@ -95,7 +117,8 @@ def predict_logits(model: nn.Module, x: np.ndarray, batch_size: int = 1024) -> n
     """Logits (N, classes) of images, in evaluation mode."""
     model.eval()
     with inference_mode():
-        parts = [model(from_numpy(x[i:i + batch_size])).numpy() for i in range(0, len(x), batch_size)]
+        parts = [model(from_numpy(x[i:i + batch_size])).numpy()
+                 for i in range(0, len(x), batch_size)]
     return np.concatenate(parts)
 
 

@@ -206,8 +206,9 @@ def _mnist(root: str | os.PathLike[str] | None, train: bool, download: bool) -> 
     if found is None:
         raise FileNotFoundError(
             f"mnist: root: got no {' and '.join(names)} (plain or .gz) in any of "
-            f"{', '.join(map(str, _folders(root)))}; need both in one of them: pass download=True, "
-            f"or set FASTNN_DATA to their folder, or fetch them from {MNIST_MIRRORS[0]}"
+            f"{', '.join(map(str, _folders(root)))}; need both in one of them: set FASTNN_DATA to "
+            "their folder, or pass download=True (fastnn train: --download), or fetch them from "
+            f"{MNIST_MIRRORS[0]}"
         )
     pixels, labels = map(read_idx, found)
     if pixels.dtype != np.uint8 or pixels.shape[1:] != (28, 28):
