@@ -5,6 +5,8 @@ from ._runtime import load_core
 
 load_core()
 
+from math import e, inf, nan, pi
+
 from ._core import (
     DTYPES,
     DType,
@@ -17,7 +19,15 @@ from ._core import (
     set_num_threads,
     tensor,
 )
-from ._device import Size, device, get_default_dtype, is_tensor, set_default_dtype
+from ._device import (
+    Size,
+    device,
+    get_default_dtype,
+    is_floating_point,
+    is_tensor,
+    numel,
+    set_default_dtype,
+)
 from ._startup import start
 from .autograd import (
     enable_grad,
@@ -38,6 +48,7 @@ from .errors import (
 from .ops import *  # noqa: F403
 from .serialization import load, save
 
+dtype = DType
 float32 = float = DTYPES["float32"]
 float64 = double = DTYPES["float64"]
 float16 = half = DTYPES["float16"]

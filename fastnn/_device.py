@@ -43,11 +43,22 @@ class device:
 
 CPU = device()
 _core.add_method("device", property(lambda self: CPU))
+_core.add_method("is_cuda", False)
 
 
 def is_tensor(obj: Any) -> bool:
     """Whether obj is a fastnn tensor."""
     return isinstance(obj, Tensor)
+
+
+def numel(input: Tensor) -> int:
+    """The number of elements."""
+    return input.numel()
+
+
+def is_floating_point(input: Tensor) -> bool:
+    """Whether the elements are float32, or stored as float16 or float64."""
+    return input.dtype.is_floating_point
 
 
 def get_default_dtype() -> DType:
@@ -59,3 +70,6 @@ def set_default_dtype(d: Any) -> None:
     """Accept float32, the only default there is."""
     if _core.as_dtype(d).name != "float32":
         raise DTypeError(f"set_default_dtype: got {_core.as_dtype(d).name}; need float32")
+
+
+_core.add_method("is_floating_point", is_floating_point)

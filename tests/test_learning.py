@@ -1,4 +1,4 @@
-"""Learning on real tables that scikit-learn ships: the perceptron, one neuron, a small regression."""
+"""Learning on tables scikit-learn ships: the perceptron, one neuron, a small regression."""
 
 from __future__ import annotations
 

