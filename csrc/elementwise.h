@@ -75,6 +75,7 @@ typedef struct {
     const void *in[3];
     int64_t out_row, dy_row;      /* elements from one row to the next */
     int64_t row[3], step[3];      /* the same of the operands, and from one column to the next */
+    int add;                      /* backward: add to out */
 } tile;
 
 typedef void tile_fn(const tile *t);
@@ -133,8 +134,30 @@ static int64_t tile_at(tile *t, const fnn_call *c, const layout *l, const cover 
     return first;
 }
 
+/* Rows shorter than a vector made one long row.  An operand that is the same for all rows is
+ * written out in room, which holds a tile of each. */
+static void widen(tile *t, const layout *l, float *room)
+{
+    const int64_t rows = t->rows, n = t->n;
+    if (n >= FNN_LANES || rows == 1) return;
+    for (int j = 0; j < l->n_in; j++) {
+        const int flat = t->step[j] ? t->row[j] == n || t->row[j] == 0 : t->row[j] == 0;
+        if (l->in_size[j] != sizeof(float) || !flat) return;
+    }
+    for (int j = 0; j < l->n_in; j++) {
+        if (!t->step[j] || t->row[j] == n) continue;
+        float *copy = room + j * GRAIN;
+        memcpy(copy, t->in[j], (size_t)n * sizeof(float));
+        for (int64_t have = n; have < rows * n; have *= 2)
+            memcpy(copy + have, copy, (size_t)smaller(have, rows * n - have) * sizeof(float));
+        t->in[j] = copy;
+    }
+    t->rows = 1;
+    t->n = rows * n;
+}
+
 /* out[i] = f(operands[i]). */
-static void broadcast(const fnn_call *c, const layout *l, tile_fn *f)
+static void broadcast(const fnn_call *c, const fnn_scratch *s, const layout *l, tile_fn *f)
 {
     const cover v = cover_of(c, l);
     int64_t tiles = 1;
@@ -146,36 +169,50 @@ static void broadcast(const fnn_call *c, const layout *l, tile_fn *f)
         grid_digits(&v, l->axes, 31, i, digit);
         t.out = (char *)c->buf[l->n_in] + tile_at(&t, c, l, &v, digit) * l->out_size;
         t.out_row = c->dim[l->axes - 1];
+        widen(&t, l, s->local);
         f(&t);
     }
+}
+
+/* out (+)= the sum of the rows of t, n < 16.  16 rows are n vectors: whole ones can be added. */
+static void narrow_sum(float *out, const float *t, int64_t rows, int n, int add)
+{
+    const int64_t blocks = rows / FNN_LANES;
+    float part[FNN_LANES * FNN_LANES];
+    for (int v = 0; v < n; v++) {
+        vf sum = vf_zero();
+        for (int64_t b = 0; b < blocks; b++)
+            sum = vf_add(sum, vf_load(t + (b * n + v) * FNN_LANES));
+        vf_store(part + v * FNN_LANES, sum);
+    }
+    vf sum = add ? vf_load_n(out, n) : vf_zero();
+    for (int r = 0; r < FNN_LANES; r++) sum = vf_add(sum, vf_load_n(part + r * n, n));
+    for (int64_t r = blocks * FNN_LANES; r < rows; r++) sum = vf_add(sum, vf_load_n(t + r * n, n));
+    vf_store_n(out, sum, n);
 }
 
 /* out (+)= t summed over the axes along which out does not move.  t: (rows, n). */
 static void unbroadcast(float *out, int64_t out_row, int64_t out_step, const float *t,
                         int64_t rows, int64_t n, int add)
 {
-    if (out_step) {
+    if (out_step && n < FNN_LANES) {
+        narrow_sum(out, t, rows, (int)n, add);
+    } else if (out_step) {                       /* columns stay */
         for (int64_t i = 0; i < n; i += FNN_LANES) {
             const int m = lanes_of(n - i);
-            vf sum = vf_zero();
-            for (int64_t r = 0; r < rows; r++) {
-                const vf x = vf_get(t + r * n + i, m);
-                float *y = out + r * out_row + i;
-                if (out_row) vf_put(y, add ? vf_add(vf_get(y, m), x) : x, m);
-                else sum = vf_add(sum, x);
-            }
-            if (!out_row) vf_put(out + i, add ? vf_add(vf_get(out + i, m), sum) : sum, m);
+            vf sum = add ? vf_get(out + i, m) : vf_zero();
+            for (int64_t r = 0; r < rows; r++) sum = vf_add(sum, vf_get(t + r * n + i, m));
+            vf_put(out + i, sum, m);
         }
-        return;
+    } else if (out_row) {                        /* rows stay */
+        for (int64_t r = 0; r < rows; r++) {
+            const float sum = fold_run(FOLD_SUM, t + r * n, n, 0.0f);
+            out[r * out_row] = add ? out[r * out_row] + sum : sum;
+        }
+    } else {
+        const float sum = fold_run(FOLD_SUM, t, rows * n, 0.0f);
+        *out = add ? *out + sum : sum;
     }
-    float total = 0;
-    for (int64_t r = 0; r < rows; r++) {
-        total += fold_run(FOLD_SUM, t + r * n, n, 0.0f);
-        if (!out_row) continue;
-        out[r * out_row] = add ? out[r * out_row] + total : total;
-        total = 0;
-    }
-    if (!out_row) *out = add ? *out + total : total;
 }
 
 #define GRAD_TASKS 64         /* enough to share; more slabs would only mean more partial sums */
@@ -216,12 +253,14 @@ static void broadcast_grad(const fnn_call *c, const fnn_scratch *s, const layout
             t.dy_row = size[axes - 1];
             float *out = sums + slab * width;
             for (int k = 0; k < axes; k++) out += digit[k] * v.block[k] * stride[k];
-            const int direct = !add && stride[axes - 1] && (stride[axes - 2] || t.rows == 1);
+            const int64_t rows = t.rows, n = t.n, row = stride[axes - 2], step = stride[axes - 1];
+            const int direct = step && (row || rows == 1);   /* nothing to sum inside the tile */
             t.out = direct ? out : s->local;
-            t.out_row = direct ? stride[axes - 2] : t.n;
+            t.out_row = direct ? row : n;
+            t.add = direct && add;
+            if (t.out_row == n) widen(&t, l, s->local + GRAIN);
             f(&t);
-            if (!direct)
-                unbroadcast(out, stride[axes - 2], stride[axes - 1], s->local, t.rows, t.n, add);
+            if (!direct) unbroadcast(out, row, step, s->local, rows, n, add);
         }
     }
     if (slabs == 1) return;
@@ -260,18 +299,20 @@ VEC vf vf_operand(const float *p, int64_t step, int64_t i, int m)
 
 #define PUT_FLOATS(v) vf_put((float *)t.out + r * t.out_row + i, v, m);
 #define GET_DY const vf dy = vf_get(t.dy + r * t.dy_row + i, m); (void)dy;
+#define PUT_GRAD(v)                                                                            \
+    float *out = (float *)t.out + r * t.out_row + i;                                           \
+    vf_put(out, t.add ? vf_add(vf_get(out, m), v) : v, m);
 
 static const layout floats = {5, 2, {4, 4, 4}, 4}, floats_to_bools = {5, 2, {4, 4, 4}, 1};
 
 /* y = Y(a, b), da = DA(dy, a, b), db = DB(dy, a, b), elementwise with broadcasting. */
 #define BINARY(name, Y, DA, DB)                                                                \
     FLOAT_TILE(name##_y, PUT_FLOATS(Y))                                                        \
-    FLOAT_TILE(name##_da, GET_DY PUT_FLOATS(DA))                                               \
-    FLOAT_TILE(name##_db, GET_DY PUT_FLOATS(DB))                                               \
+    FLOAT_TILE(name##_da, GET_DY PUT_GRAD(DA))                                                 \
+    FLOAT_TILE(name##_db, GET_DY PUT_GRAD(DB))                                                 \
     static void name##_fwd(const fnn_call *c, const fnn_scratch *s)                            \
     {                                                                                          \
-        (void)s;                                                                               \
-        broadcast(c, &floats, name##_y);                                                       \
+        broadcast(c, s, &floats, name##_y);                                                    \
     }                                                                                          \
     static void name##_bwd(const fnn_call *c, const fnn_scratch *s)                            \
     {                                                                                          \
@@ -285,8 +326,7 @@ static const layout floats = {5, 2, {4, 4, 4}, 4}, floats_to_bools = {5, 2, {4, 
                if (m == FNN_LANES) vm_store_u8(py, y); else vm_store_u8_n(py, y, m);)          \
     static void name##_fwd(const fnn_call *c, const fnn_scratch *s)                            \
     {                                                                                          \
-        (void)s;                                                                               \
-        broadcast(c, &floats_to_bools, name##_y);                                              \
+        broadcast(c, s, &floats_to_bools, name##_y);                                           \
     }
 
 #endif

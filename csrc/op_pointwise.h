@@ -154,15 +154,14 @@ UNARY(fill, p, nothing, vf_zero())
     }
 WHERE_TILE(where_y, PUT_FLOATS(vf_sel(cond, vf_operand(pa, t.step[1], i, m),
                                       vf_operand(pb, t.step[2], i, m))))
-WHERE_TILE(where_da, GET_DY PUT_FLOATS(vf_sel(cond, dy, vf_zero())))
-WHERE_TILE(where_db, GET_DY PUT_FLOATS(vf_sel(cond, vf_zero(), dy)))
+WHERE_TILE(where_da, GET_DY PUT_GRAD(vf_sel(cond, dy, vf_zero())))
+WHERE_TILE(where_db, GET_DY PUT_GRAD(vf_sel(cond, vf_zero(), dy)))
 
 static const layout where_floats = {4, 3, {1, 4, 4}, 4}, where_ints = {4, 3, {1, 8, 8}, 8};
 
 static void where_fwd(const fnn_call *c, const fnn_scratch *s)
 {
-    (void)s;
-    broadcast(c, &where_floats, where_y);
+    broadcast(c, s, &where_floats, where_y);
 }
 
 static void where_bwd(const fnn_call *c, const fnn_scratch *s)
@@ -227,15 +226,13 @@ static void int_arithmetic_fwd(const fnn_call *c, const fnn_scratch *s)
 {
     static tile_fn *const table[] = {int_add, int_sub, int_mul, int_div, int_mod,
                                      int_max, int_min, int_and, int_or, int_xor};
-    (void)s;
-    broadcast(c, &ints, table[(int)c->f[0]]);
+    broadcast(c, s, &ints, table[(int)c->f[0]]);
 }
 
 static void int_compare_fwd(const fnn_call *c, const fnn_scratch *s)
 {
     static tile_fn *const table[] = {int_eq, int_ne, int_lt, int_le, int_gt, int_ge};
-    (void)s;
-    broadcast(c, &ints_to_bools, table[(int)c->f[0]]);
+    broadcast(c, s, &ints_to_bools, table[(int)c->f[0]]);
 }
 
 /* y = cond ? a : b of int64.  dim as where. */
@@ -253,8 +250,7 @@ static void int_where_y(const tile *tp)
 
 static void int_where_fwd(const fnn_call *c, const fnn_scratch *s)
 {
-    (void)s;
-    broadcast(c, &where_ints, int_where_y);
+    broadcast(c, s, &where_ints, int_where_y);
 }
 
 /* ---- cast ----

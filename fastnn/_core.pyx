@@ -612,6 +612,20 @@ def pointwise(int op, Tensor a not None, Tensor b not None, f=(), dtype=None):
     return pair(op, a, b, F32 if dtype is None else <DType>dtype, None, f[0] if f else 0.0)
 
 
+def elementwise(int op, Tensor x not None, f=()):
+    """A float32 op of one tensor that keeps its shape: dim = n."""
+    cdef fnn_call c
+    cdef int j
+    memset(&c, 0, sizeof(fnn_call))
+    c.op = op
+    c.dim[0] = x.n
+    for j in range(len(f)):
+        c.f[j] = f[j]
+    cdef Tensor out = new_tensor(F32, x.rank, x.dims, x.n)
+    launch(&c, (x,), (out,), False)
+    return out
+
+
 def pointwise_into(int op, Tensor a not None, Tensor b not None, f=()):
     """The same written into a, as ``a += b`` does."""
     check_writable(OP_NAMES[op], a)

@@ -221,7 +221,8 @@ def test_in_place_keeps_the_memory():
     x /= 2
     x.pow_(2).clamp_(0.5, 3).neg_().abs_().sqrt_().add_(1, alpha=2).relu_()
     assert x.data_ptr() == where
-    np.testing.assert_allclose(x.numpy(), 2 + np.sqrt(np.clip([0.25, 2.25, 6.25], 0.5, 3)), rtol=1e-6)
+    expected = 2 + np.sqrt(np.clip([0.25, 2.25, 6.25], 0.5, 3))
+    np.testing.assert_allclose(x.numpy(), expected, rtol=1e-6)
     assert x.fill_(7).tolist() == [7] * 3 and x.zero_().tolist() == [0] * 3
     assert x.copy_(t([1, 2, 3])).tolist() == [1, 2, 3]
     assert x.masked_fill_(x > 1, -1).tolist() == [1, -1, -1]
@@ -264,7 +265,8 @@ def test_in_place_shapes():
     (lambda y: y.fill_(1.0), lambda y: 0 * y), (lambda y: y.zero_(), lambda y: 0 * y),
     (lambda y: y.relu_(), lambda y: 1), (lambda y: F.silu(y, inplace=True), None),
     (lambda y: y.masked_fill_(y > 3, 0.0), lambda y: y <= 3),
-], ids=["mul", "mul-self", "exp", "log", "pow", "clamp", "fill", "zero", "relu", "silu", "masked_fill"])
+], ids=["mul", "mul-self", "exp", "log", "pow", "clamp", "fill", "zero", "relu", "silu",
+        "masked_fill"])
 def test_gradients_flow_through_in_place(change, slope):
     x = t([1.0, 2.0], grad=True)
     change(x * 2).sum().backward()
@@ -290,7 +292,8 @@ def test_copy_hands_the_graph_over():
 
 def test_leaves_that_require_grad_are_left_alone():
     x = t([1.0, 2.0], grad=True)
-    for f in (lambda: x.add_(1), lambda: x.exp_(), lambda: x.fill_(0), lambda: x.copy_(t([0.0, 0.0]))):
+    for f in (lambda: x.add_(1), lambda: x.exp_(), lambda: x.fill_(0),
+              lambda: x.copy_(t([0.0, 0.0]))):
         with pytest.raises(GraphError):
             f()
     assert x.tolist() == [1, 2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from .._core import OPS, Tensor, add_method, all_float32, as_tensor, call, pointwise
+from .._core import OPS, Tensor, add_method, all_float32, as_tensor, call, elementwise, pointwise
 from .checks import need_axis, need_float32
 from .compare import where
 from .pointwise import clamp, expm1, mul, neg, unary_
@@ -28,7 +28,7 @@ def _activate(
         need_float32(name, input=x)
     if inplace:
         return unary_(op, x, f)
-    return call(op, (x,), (x.shape,), (x.numel(),), f)
+    return elementwise(op, x, f)
 
 
 def relu(input: Any, inplace: bool = False) -> Tensor:

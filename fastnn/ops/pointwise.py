@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .._core import OPS, Tensor, add_method, all_float32, as_tensor, call, call_into, pointwise
+from .._core import (
+    OPS,
+    Tensor,
+    add_method,
+    all_float32,
+    as_tensor,
+    call_into,
+    elementwise,
+    pointwise,
+)
 from ..errors import DTypeError
 from .cast import BOOL, F32, I64, as_operand, cast, common_dtype, integer, is_integer, operand
 from .checks import need_float32
@@ -41,7 +50,7 @@ def unary(op: int, input: Any, f: tuple[float, ...] = ()) -> Tensor:
         x = as_tensor(x)
         common_dtype(_NAMES[op], x)
         x = cast(x, F32)
-    return call(op, (x,), (x.shape,), (x.numel(),), f)
+    return elementwise(op, x, f)
 
 
 def unary_(op: int, x: Tensor, f: tuple[float, ...] = ()) -> Tensor:

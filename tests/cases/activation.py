@@ -47,5 +47,6 @@ for op, fn in {"softmax": F.softmax, "log_softmax": F.log_softmax}.items():
         ("rows", (300, 37), 1), ("long-rows", (3, 9001), 1), ("columns", (301, 67), 0),
         ("classes", (2000, 10), 1),
     ):
-        CASES.append(Case(op, lambda x, fn=fn, d=dim: fn(x, d), randn(shape), f"big-{name}", big=True))
+        CASES.append(Case(op, lambda x, fn=fn, d=dim: fn(x, d), randn(shape), f"big-{name}",
+                          big=True))
     CASES.append(Case(op, lambda x, fn=fn: fn(x, 1), ROWS, "edges", differences=False))
