@@ -255,7 +255,7 @@ static inline segment_chunk segment_find(float *block, const int64_t *table, int
                            left < SEGMENT_CHUNK ? left : SEGMENT_CHUNK, row[2] + part};
 }
 
-/* The statement for each vector x + i, w of each chunk.  dim: rows, chunks. */
+/* The statement for each vector x + i, w of each chunk.  dim: rows, chunks, elements. */
 #define SEGMENT_FOR(c, ...)                                                             \
     FNN_FOR                                                                             \
     for (int64_t k = 0; k < (c)->dim[1]; k++) {                                         \
@@ -282,11 +282,11 @@ VEC vf norm_add(vf sum, vf x, int kind)
 
 /* ---- grad_sums ----
  * sums[chunk] = sum |x|, sum x^2 or max |x| over each chunk.  sums: (all chunks), changed.
- * dim: rows, chunks, kind. */
+ * dim: rows, chunks, elements, kind. */
 static void grad_sums_fwd(const fnn_call *c, const fnn_scratch *s)
 {
     (void)s;
-    const int kind = (int)c->dim[2];
+    const int kind = (int)c->dim[3];
     float *sums = c->buf[2];
     FNN_FOR
     for (int64_t k = 0; k < c->dim[1]; k++) {

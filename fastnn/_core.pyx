@@ -1131,9 +1131,9 @@ def step_arenas(int op, list jobs not None):
     a step is applied wholly or not at all.
     """
     cdef Arena a
-    for a, flags, counts, values, options, states in jobs:
+    for a, _, counts, values, options, states in jobs:
         check_step(a, counts, values, options, states)
-    for a, flags, counts, values, options, states in jobs:
+    for a, flags, counts, _, options, states in jobs:
         a.gather(False)
         run_step(a, op, flags, counts, options, states)
 
@@ -1145,13 +1145,13 @@ def drop_gradients(params not None):
 
 
 def segments(list tensors not None, long long chunk):
-    """Where tensors lie: [(block, table)], one entry for all that lie in the same arena; and chunks.
+    """Where tensors lie: [(block, table, (rows, chunks, elements))], and the chunks of all.
 
-    Every tensor is cut into chunks, numbered through all of them. Rows of an int64 table: first
-    element in the block, size, number of the first chunk, chunks of the rows before; a last row
-    closes the last column.
+    One entry for all tensors in the same arena. Every tensor is cut into chunks, numbered through
+    all of them. Rows of an int64 table: first element in the block, size, number of the first
+    chunk, chunks of the rows before; a last row closes the last column.
     """
-    cdef long long k, j, chunks = 0
+    cdef long long k, j, elements, chunks = 0
     cdef Tensor t, block, table
     cdef int64_t *row
     cdef dict homes = {}
@@ -1172,6 +1172,7 @@ def segments(list tensors not None, long long chunk):
             block.dims[0] = block.n = block.store.nbytes // 4
         table = zeros(4 * (len(members) + 1), I64)
         row = <int64_t *>table.data
+        elements = 0
         for k, j in members:
             t = <Tensor>tensors[k]
             row[0] = (t.data - block.data) // 4
@@ -1179,7 +1180,8 @@ def segments(list tensors not None, long long chunk):
             row[2] = j
             row[7] = row[3] + (t.n + chunk - 1) // chunk
             row += 4
-        found.append((block, table))
+            elements += t.n
+        found.append((block, table, (len(members), row[3], elements)))
     return found, chunks
 
 

@@ -656,6 +656,18 @@ def test_clip_grad_value(together):
         np.testing.assert_array_equal(p.grad.numpy(), np.clip(g, -0.5, 0.5))
 
 
+def test_parameters_to_vector():
+    params = weights([(2, 3), (4,), (0,)])
+    vector = utils.parameters_to_vector(params)
+    np.testing.assert_array_equal(
+        vector.detach().numpy(), np.concatenate([a.ravel() for a in arrays(params)]))
+    vector.backward(fastnn.tensor(np.arange(10.0)))
+    assert params[0].grad.tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert params[1].grad.tolist() == [6, 7, 8, 9]
+    with pytest.raises(ValueError):
+        utils.parameters_to_vector([])
+
+
 def test_vector_to_parameters():
     params = weights([(2, 3), (4,), (0,)])
     utils.vector_to_parameters(fastnn.tensor(np.arange(10.0)), params)

@@ -11,8 +11,9 @@ from .._core import Tensor, as_tensor
 from ..errors import ShapeError
 from ..ops import optim
 from ..ops.checks import need_float32
+from ..ops.movement import cat
 
-__all__ = ["clip_grad_norm_", "clip_grad_value_", "vector_to_parameters"]
+__all__ = ["clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "vector_to_parameters"]
 
 
 def clip_grad_norm_(
@@ -40,14 +41,14 @@ def clip_grad_norm_(
     kind = float(norm_type)
     if kind not in optim.KINDS:
         raise ValueError(f"clip_grad_norm_: norm_type: got {norm_type!r}; need 2, 1 or inf")
-    grads = _gradients(parameters)
-    total, scale = optim.norm(grads, kind, float(max_norm))
+    places = _gradients(parameters)
+    total, scale = optim.norm(places, kind, float(max_norm))
     if error_if_nonfinite and not isfinite(total.item()):
         raise RuntimeError(
             f"clip_grad_norm_: gradients: got a norm of {total.item()}; need a finite one, or "
             "error_if_nonfinite=False"
         )
-    optim.scale_(grads, scale)
+    optim.scale_(places, scale)
     return total
 
 
@@ -69,14 +70,31 @@ def clip_grad_value_(
     optim.clamp_(_gradients(parameters), float(clip_value))
 
 
-def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+def _gradients(parameters: Tensor | Iterable[Tensor]) -> optim.Places:
     """The gradients that are there."""
     tensors = [parameters] if isinstance(parameters, Tensor) else parameters
-    return [p.grad for p in tensors if p.grad is not None]
+    return optim.locate([p.grad for p in tensors if p.grad is not None])
+
+
+def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
+    """All parameters one after the other in one new vector; gradients flow back to them.
+
+    Errors: ValueError for no parameters.
+
+    Example:
+        >>> import fastnn
+        >>> a, b = fastnn.tensor([[1.0, 2.0]]), fastnn.tensor([3.0])
+        >>> fastnn.nn.utils.parameters_to_vector([a, b]).tolist()
+        [1.0, 2.0, 3.0]
+    """
+    parts = [_core.view(p, (p.numel(),)) for p in parameters]
+    if not parts:
+        raise ValueError("parameters_to_vector: parameters: got none; need at least one")
+    return cat(parts)
 
 
 def vector_to_parameters(vec: Any, parameters: Iterable[Tensor]) -> None:
-    """Copy consecutive parts of a vector into parameters.
+    """Copy consecutive parts of a vector into parameters, the reverse of parameters_to_vector.
 
     Unlike torch's, the parameters keep their own memory and do not share the vector's.
 

@@ -5,11 +5,11 @@ For ``fastnn.optim`` and ``fastnn.nn.utils``, which check what users pass.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import inf
+from typing import NamedTuple
 
 from .. import _core
-from .._core import OPS, Arena, Tensor, call, empty, step_arenas
+from .._core import OPS, Arena, Tensor, bump_version, call, empty, step_arenas
 
 __all__: list[str] = []     # nothing for the top level: reached through optim and nn.utils
 
@@ -32,43 +32,49 @@ def step(op: int, jobs: list[Job]) -> None:
     step_arenas(op, jobs)
 
 
-def norm(grads: Sequence[Tensor], kind: float, limit: float) -> tuple[Tensor, Tensor]:
+class Places(NamedTuple):
+    """Where gradients lie: (block, table of segments, sizes), and their chunks of 4096 elements."""
+
+    grads: list[Tensor]
+    blocks: list[tuple[Tensor, Tensor, tuple[int, int, int]]]
+    chunks: int
+
+
+def locate(grads: list[Tensor]) -> Places:
+    """The places of gradients; those in one arena need one launch."""
+    return Places(grads, *_core.segments(grads, CHUNK))
+
+
+def norm(places: Places, kind: float, limit: float) -> tuple[Tensor, Tensor]:
     """The norm of all elements together, and min(limit / (norm + 1e-6), 1).
 
-    Sums of 4096 elements are added in the order of grads: the bits do not depend on where they lie.
+    Sums of chunks are added in the order of the gradients: the bits do not depend on their places.
     """
-    blocks, chunks = _core.segments(list(grads), CHUNK)
-    sums = empty((chunks,))
-    for block, table in blocks:
-        call(SUMS, (block, table, sums), (), (*_size(table), KINDS[kind]))
-    return call(NORM, (sums,), ((), ()), (chunks, KINDS[kind]), (limit,))
+    sums = empty((places.chunks,))
+    for block, table, sizes in places.blocks:
+        call(SUMS, (block, table, sums), (), (*sizes, KINDS[kind]))
+    return call(NORM, (sums,), ((), ()), (places.chunks, KINDS[kind]), (limit,))
 
 
-def scale_(grads: Sequence[Tensor], factor: Tensor) -> None:
+def scale_(places: Places, factor: Tensor) -> None:
     """Multiply every gradient by a scalar tensor in place."""
-    _change(SCALE, grads, (factor,))
+    _change(SCALE, places, (factor,))
 
 
-def clamp_(grads: Sequence[Tensor], limit: float) -> None:
+def clamp_(places: Places, limit: float) -> None:
     """Bring every element into [-limit, limit] in place."""
-    _change(CLAMP, grads, (), (limit,))
+    _change(CLAMP, places, (), (limit,))
 
 
-def zero_(grads: Sequence[Tensor]) -> None:
+def zero_(places: Places) -> None:
     """Set every element to 0 in place."""
-    _change(ZERO, grads)
-
-
-def _size(table: Tensor) -> tuple[int, int]:
-    """Rows and chunks of a table of segments."""
-    rows = table.numel() // 4 - 1
-    return rows, int(table.numpy()[-1])
+    _change(ZERO, places)
 
 
 def _change(
-    op: int, grads: Sequence[Tensor], more: tuple[Tensor, ...] = (), f: tuple[float, ...] = ()
+    op: int, places: Places, more: tuple[Tensor, ...] = (), f: tuple[float, ...] = ()
 ) -> None:
-    for block, table in _core.segments(list(grads), CHUNK)[0]:
-        call(op, (block, table, *more), (), _size(table), f)
-    for g in grads:
-        _core.bump_version(g)
+    for block, table, sizes in places.blocks:
+        call(op, (block, table, *more), (), sizes, f)
+    for g in places.grads:
+        bump_version(g)

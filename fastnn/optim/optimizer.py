@@ -122,7 +122,8 @@ class Optimizer:
             if set_to_none:
                 _core.drop_gradients(group["params"])
             else:
-                optim.zero_([p.grad for p in group["params"] if p.grad is not None])
+                grads = [p.grad for p in group["params"] if p.grad is not None]
+                optim.zero_(optim.locate(grads))
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Change the parameters once; closure, if given, computes the loss that is returned."""

@@ -101,7 +101,7 @@ def _segments(ins: Arrays, dim: list[int]) -> Iterator[tuple[Any, int]]:
 def grad_sums(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
     for x, number in _segments(ins, dim):
         sizes = abs(x)
-        ins[2][number] = (sizes.max, sizes.sum, (sizes * sizes).sum)[dim[2]]()
+        ins[2][number] = (sizes.max, sizes.sum, (sizes * sizes).sum)[dim[3]]()
     return ()
 
 
