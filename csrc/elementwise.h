@@ -11,7 +11,7 @@
 
 #include "sums.h"
 
-#define GRAIN 4096            /* elements of a task: 16 KB of each operand, so that they stay in L1 */
+#define GRAIN 4096            /* elements of a task: 16 KB of each operand stay in cache */
 
 /* ---- unary ops: y = Y(x), dx = DX(dy, saved); p, q: the constants f[0], f[1] ----------------
  * `saved` names what backward reads: x, y or nothing.  dim: n.                                 */
@@ -127,7 +127,8 @@ static int64_t tile_at(tile *t, const fnn_call *c, const layout *l, const cover 
         int64_t offset = 0;
         for (int k = 0; k < axes; k++) offset += at[k] * stride[k];
         const int here = c->buf[j] != NULL;
-        t->in[j] = here ? (const char *)c->buf[j] + offset * l->in_size[j] : (const void *)no_operand;
+        t->in[j] = no_operand;
+        if (here) t->in[j] = (const char *)c->buf[j] + offset * l->in_size[j];
         t->row[j] = here ? stride[last - 1] : 0;
         t->step[j] = here ? stride[last] : 0;
     }
@@ -226,7 +227,7 @@ static void broadcast_grad(const fnn_call *c, const fnn_scratch *s, const layout
     const int axes = l->axes, all = (1 << axes) - 1, acc = c->acc >> j & 1;
     const int64_t *size = c->dim, *stride = size + axes * (j + 1);
     int kept = 0;
-    int64_t tasks = 1, units = 1, width = 1;     /* tiles of grad[j], tiles added up, its elements */
+    int64_t tasks = 1, units = 1, width = 1;   /* tiles of grad[j], tiles in a sum, its elements */
     for (int k = 0; k < axes; k++) {
         if (stride[k]) kept |= 1 << k, tasks *= v.grid[k], width *= size[k];
         else units *= v.grid[k];
@@ -242,7 +243,8 @@ static void broadcast_grad(const fnn_call *c, const fnn_scratch *s, const layout
     }
     FNN_FOR
     for (int64_t i = 0; i < tasks * slabs; i++) {
-        const int64_t slab = i / tasks, begin = units * slab / slabs, end = units * (slab + 1) / slabs;
+        const int64_t slab = i / tasks;
+        const int64_t begin = units * slab / slabs, end = units * (slab + 1) / slabs;
         int64_t digit[5];
         grid_digits(&v, axes, kept, i % tasks, digit);
         for (int64_t u = begin; u < end; u++) {

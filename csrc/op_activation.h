@@ -25,9 +25,8 @@ UNARY(leaky_relu, vf_sel(vf_le(x, vf_zero()), vf_mul(p, x), x), y,
 UNARY(elu, vf_sel(vf_le(x, vf_zero()), vf_mul(p, vf_expm1(vf_lesser(vf_zero(), x))), x), y,
       vf_sel(vf_le(y, vf_zero()), vf_mul(dy, vf_add(y, p)), dy))
 
-/* y = min(max(x, 0), 6). */
-UNARY(relu6, vf_between(x, 0.0f, 6.0f), y,
-      vf_sel(vm_or(vf_le(y, vf_zero()), vf_ge(y, vf_set1(6.0f))), vf_zero(), dy))
+/* y = min(max(x, p), q); unlike clamp's, the gradient at p and q is 0. */
+UNARY(hardtanh, vf_min(vf_max(x, p), q), y, vf_sel(vm_or(vf_le(y, p), vf_ge(y, q)), vf_zero(), dy))
 
 /* y = 1 / (1 + exp(-x)). */
 UNARY(sigmoid, vf_sigmoid(x), y, vf_mul(dy, vf_mul(y, vf_sub(vf_set1(1.0f), y))))
@@ -76,7 +75,8 @@ VEC vf hardsigmoid_of(vf x)
 VEC vf hardswish_slope(vf x)
 {
     const vf three = vf_set1(3.0f), slope = vf_fma(x, vf_set1(1.0f / 3), vf_set1(0.5f));
-    return vf_sel(vf_le(x, vf_neg(three)), vf_zero(), vf_sel(vf_ge(x, three), vf_set1(1.0f), slope));
+    const vf upper = vf_sel(vf_ge(x, three), vf_set1(1.0f), slope);
+    return vf_sel(vf_le(x, vf_neg(three)), vf_zero(), upper);
 }
 UNARY(hardsigmoid, hardsigmoid_of(x), x,
       vf_sel(vf_ge(vf_abs(x), vf_set1(3.0f)), vf_zero(), vf_mul(dy, vf_set1(1.0f / 6))))
@@ -110,7 +110,8 @@ static strand strand_at(const int64_t *d, int64_t t)
 {
     const int64_t n = d[1], inner = d[2], vectors = (n + FNN_LANES - 1) / FNN_LANES;
     if (inner == 1)
-        return (strand){t * n, vectors, FNN_LANES, FNN_LANES, (int)(n - (vectors - 1) * FNN_LANES), 1};
+        return (strand){t * n, vectors, FNN_LANES, FNN_LANES,
+                        (int)(n - (vectors - 1) * FNN_LANES), 1};
     const int64_t blocks = (inner + FNN_LANES - 1) / FNN_LANES, j = t % blocks * FNN_LANES;
     const int cols = lanes_of(inner - j);
     return (strand){t / blocks * n * inner + j, n, inner, cols, cols, 0};

@@ -36,7 +36,7 @@
 BINARY(add, vf_add(a, b), dy, dy)
 BINARY(sub, vf_sub(a, b), dy, vf_neg(dy))
 BINARY(mul, vf_mul(a, b), vf_mul(dy, b), vf_mul(dy, a))
-BINARY(div, vf_div(a, b), vf_div(dy, b), vf_neg(vf_mul(vf_div(dy, b), vf_div(a, b))))
+BINARY(div, vf_div(a, b), vf_div(dy, b), vf_neg(vf_mul(dy, vf_div(vf_div(a, b), b))))
 
 /* d(a^b)/da = b a^(b-1), 0 where b = 0. */
 VEC vf pow_slope_a(vf dy, vf a, vf b)

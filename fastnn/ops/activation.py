@@ -50,7 +50,7 @@ def relu6(input: Any, inplace: bool = False) -> Tensor:
         >>> fastnn.nn.functional.relu6(fastnn.tensor([-1.0, 2.0, 8.0])).tolist()
         [0.0, 2.0, 6.0]
     """
-    return _activate(OPS["relu6"], "relu6", input, (), inplace)
+    return _activate(OPS["hardtanh"], "relu6", input, (0.0, 6.0), inplace)
 
 
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
@@ -123,14 +123,14 @@ def tanh(input: Any) -> Tensor:
 def hardtanh(
     input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
 ) -> Tensor:
-    """input, but no less than min_val and no more than max_val.
+    """input, but no less than min_val and no more than max_val; the gradient at both is 0.
 
     Example:
         >>> import fastnn
         >>> fastnn.nn.functional.hardtanh(fastnn.tensor([-3.0, 0.5])).tolist()
         [-1.0, 0.5]
     """
-    return _activate(OPS["clamp"], "hardtanh", input, (min_val, max_val), inplace)
+    return _activate(OPS["hardtanh"], "hardtanh", input, (min_val, max_val), inplace)
 
 
 def hardsigmoid(input: Any, inplace: bool = False) -> Tensor:

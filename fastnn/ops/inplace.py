@@ -133,7 +133,7 @@ def _unary_(name: str) -> Callable[[Tensor], Tensor]:
 
 for _name in (
     "abs", "ceil", "cos", "exp", "expm1", "floor", "log", "log1p", "neg", "reciprocal", "relu",
-    "relu6", "round", "rsqrt", "sigmoid", "sign", "silu", "sin", "sqrt", "square", "tanh",
+    "round", "rsqrt", "sigmoid", "sign", "silu", "sin", "sqrt", "square", "tanh",
 ):
     add_method(_name + "_", _unary_(_name))
 for _name in ("floor_divide", "pow", "remainder"):

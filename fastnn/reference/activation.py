@@ -30,8 +30,8 @@ leaky_relu_grad = _unary_grad(lambda dy, x, y, f: np.where(y <= 0, f[0] * dy, dy
 elu = _unary(lambda x, f: np.where(x <= 0, f[0] * np.expm1(x), x))
 elu_grad = _unary_grad(lambda dy, x, y, f: np.where(y <= 0, dy * (y + f[0]), dy))
 
-relu6 = _unary(lambda x, f: np.minimum(np.maximum(x, 0), 6))
-relu6_grad = _unary_grad(lambda dy, x, y, f: np.where((y <= 0) | (y >= 6), 0, dy))
+hardtanh = _unary(lambda x, f: np.minimum(np.maximum(x, f[0]), f[1]))
+hardtanh_grad = _unary_grad(lambda dy, x, y, f: np.where((y <= f[0]) | (y >= f[1]), 0, dy))
 
 sigmoid = _unary(lambda x, f: _sigmoid(x))
 sigmoid_grad = _unary_grad(lambda dy, x, y, f: dy * y * (1 - y))

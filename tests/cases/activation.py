@@ -16,7 +16,7 @@ def spread(*shapes):
 
 CASES = [
     *unary_cases(F.relu, "relu", apart),
-    *unary_cases(F.relu6, "relu6", apart),
+    *unary_cases(F.relu6, "hardtanh", apart),
     *unary_cases(lambda x: F.leaky_relu(x, 0.1), "leaky_relu", apart),
     *unary_cases(lambda x: F.elu(x, 1.5), "elu", spread),
     *unary_cases(F.sigmoid, "sigmoid", spread),
