@@ -33,7 +33,8 @@ def same(t, array):
     (lambda x: x.unflatten(2, (2, -1)), lambda x: x.reshape(2, 3, 2, 2, 5)),
     (lambda x: x.unsqueeze(-1).squeeze(-1).unsqueeze(0), lambda x: x[None]),
     (lambda x: x.unsqueeze(1).expand(2, 7, 3, 4, -1), lambda x: np.repeat(x[:, None], 7, 1)),
-    (lambda x: x[:, :1].expand(3, 2, 3, 4, 5), lambda x: np.broadcast_to(x[:, :1], (3, 2, 3, 4, 5))),
+    (lambda x: x[:, :1].expand(3, 2, 3, 4, 5),
+     lambda x: np.broadcast_to(x[:, :1], (3, 2, 3, 4, 5))),
     (lambda x: x.repeat(2, 1, 1, 1, 3), lambda x: np.tile(x, (2, 1, 1, 1, 3))),
     (lambda x: x.tile(2, 3), lambda x: np.tile(x, (2, 3))),
     (lambda x: x.repeat_interleave(2, 1), lambda x: np.repeat(x, 2, 1)),
@@ -62,7 +63,8 @@ def test_as_numpy(ours, numpys, dtype):
 
 KEYS = [
     0, -1, np.int64(1), slice(1, None), slice(None, None, 2), ..., None, (1, 2), (..., 1),
-    (..., None, 1), (slice(None), 1), (slice(None), slice(0, 0)), (0, ..., slice(1, 3)), (1, 2, 3, 4),
+    (..., None, 1), (slice(None), 1), (slice(None), slice(0, 0)), (0, ..., slice(1, 3)),
+    (1, 2, 3, 4),
     (slice(-100, 100), slice(3, 1)), [1, 0, 1], [], np.array([[0, 1], [1, 1]]), ([0, 1], [2, 0]),
     ([[0], [1]], [2, 0]), (slice(None), [0, 2], [1, 3]), ([0, 1], slice(None), [1, 3]),
     (..., [4, 0]), (None, [1], ..., None), np.array([True, False]), X > 50, X > 1e9,

@@ -16,6 +16,7 @@ from . import movement as _movement
 from . import pointwise as _pointwise
 from . import random as _random
 from . import reduce as _reduce
+from . import sorting as _sorting
 from .activation import *
 from .cast import *
 from .compare import *
@@ -27,6 +28,7 @@ from .movement import *
 from .pointwise import *
 from .random import *
 from .reduce import *
+from .sorting import *
 
 __all__: list[str] = []
 __all__ += _activation.__all__
@@ -41,3 +43,4 @@ __all__ += _movement.__all__
 __all__ += _pointwise.__all__
 __all__ += _random.__all__
 __all__ += _reduce.__all__
+__all__ += _sorting.__all__

@@ -16,14 +16,15 @@ from .. import _core
 from .._core import OPS, Tensor, add_method, as_dtype, as_tensor, call, call_view, view
 from ..errors import DTypeError, GraphError, IndexRangeError, ShapeError
 from .checks import need_axis, need_float32, need_index, need_int, need_shape
-from .movement import expand, permute, slab, strides, walk
+from .movement import expand, permute
+from .walks import STRIDED, Basic, Plan, basic_plan, kept, read, slab
 
 __all__ = [
     "chunk", "embedding", "gather", "index_select", "masked_select", "narrow", "nonzero", "one_hot",
     "scatter_add", "select", "split", "take_along_dim", "unbind",
 ]
 
-STRIDED, TAKE, GATHER, SCATTER_ADD = (OPS[k] for k in ("strided", "take", "gather", "scatter_add"))
+TAKE, GATHER, SCATTER_ADD = OPS["take"], OPS["gather"], OPS["scatter_add"]
 _I64 = as_dtype("int64")
 _FULL = slice(None)
 
@@ -101,23 +102,28 @@ def _items(shape: tuple[int, ...], key: Any) -> list[Any]:
     return items[:at] + [_FULL] * (len(shape) - used) + items[at:]
 
 
-def _plan(shape: tuple[int, ...], key: Any) -> tuple[list[Any], list[tuple[int, Any]]]:
-    """A key as a basic one (None, int, slice of positive step; one for each axis) and the index
-    arrays that then apply, each with its axis of what the basic key leaves."""
+def _plan(shape: tuple[int, ...], key: Any) -> tuple[Basic, list[tuple[int, Any]]]:
+    """A key as a basic one and the index arrays that apply after it, each with its axis of what the
+    basic key leaves."""
     basic: list[Any] = []
     picks: list[tuple[int, Any]] = []
     axis = left = 0
     for k in _items(shape, key):
         n = shape[axis] if axis < len(shape) else 0
+        if k is None:
+            basic.append(None)
+            left += 1
+            continue
         if isinstance(k, int):
             if not -n <= k < n:
                 raise IndexRangeError(f"getitem: index: got {k} for axis {axis} of {shape}; "
                                       f"need {-n} to {n - 1}")
             basic.append(k % n)
-        elif k is None or isinstance(k, slice):
-            if k and k.step is not None and index(k.step) < 1:
+        elif isinstance(k, slice):
+            if k.step is not None and index(k.step) < 1:
                 raise ShapeError(f"getitem: step: got {k.step}; need at least 1: use .flip({axis})")
-            basic.append(k)
+            start, stop, stride = k.indices(n)
+            basic.append((start, stride, len(range(start, stop, stride))))
             left += 1
         else:
             mask = k.dtype.kind == "b"
@@ -126,40 +132,36 @@ def _plan(shape: tuple[int, ...], key: Any) -> tuple[list[Any], list[tuple[int, 
                                       f"need {shape[axis : axis + k.ndim]}")
             for pick in np.nonzero(k) if mask else (k,):
                 picks.append((left, pick))
-                basic.append(_FULL)
+                basic.append((0, 1, shape[len(basic) - basic.count(None)]))
                 left += 1
             axis += k.ndim - 1 if mask else 0
-        axis += k is not None
-    return basic, picks
+        axis += 1
+    return tuple(basic), picks
 
 
-def _read(x: Tensor, basic: list[Any]) -> Tensor:
-    """What a basic key leaves of x."""
-    old, left = x.shape, []
-    ranges: list[tuple[int, int, int]] = []  # start, step, length of each axis
-    for k in basic:
-        if k is None:
-            left.append(1)
-        elif isinstance(k, int):
-            ranges.append((k, 1, 1))
+_NUMBER_OR_NONE = {int, type(None)}
+
+
+def _plain(key: Any) -> Any:
+    """A key of numbers, slices of numbers, None and '...' as something hashable; else None."""
+    code: list[Any] = []
+    for k in key if type(key) is tuple else (key,):
+        if type(k) is slice:
+            if not {type(k.start), type(k.stop), type(k.step)} <= _NUMBER_OR_NONE:
+                return None
+            code.append((k.start, k.stop, k.step))
+        elif type(k) is int or k is None or k is Ellipsis:
+            code.append(k)
         else:
-            start, stop, step = k.indices(old[len(ranges)])
-            ranges.append((start, step, len(range(start, stop, step))))
-            left.append(ranges[-1][2])
-    if all([length == n for (_, _, length), n in zip(ranges, old, strict=True)]):
-        return view(x, left)
-    steps = strides(old)
-    y = walk(x, tuple(left), [length for _, _, length in ranges],
-             [step * s for (_, step, _), s in zip(ranges, steps, strict=True)],
-             sum([start * s for (start, _, _), s in zip(ranges, steps, strict=True)]))
-    if y is not None:
-        return y
-    for d, (start, step, length) in enumerate(ranges):  # too many axes for one record
-        before, after = x.shape[:d], x.shape[d + 1 :]
-        inner = prod(after)
-        x = walk(x, (*before, length, *after), (prod(before), length, inner),
-                 (old[d] * inner, step * inner, 1), start * inner)
-    return view(x, left)
+            return None
+    return tuple(code)
+
+
+@kept
+def _plain_plan(shape: tuple[int, ...], itemsize: int, code: Any) -> Plan:
+    """The plan of what ``_plain`` made of a key."""
+    key = tuple([slice(*k) if isinstance(k, tuple) else k for k in code])
+    return basic_plan(shape, itemsize, _plan(shape, key)[0])
 
 
 def _checked(op: str, shape: tuple[int, ...], picks: list[tuple[int, Any]]) -> list[Tensor]:
@@ -197,8 +199,11 @@ def _getitem(x: Tensor, key: Any) -> Tensor:
                          (1, 1, 1, 1, 1, n, 0, 0, 0, 0, 0, 1, at, x.numel(), x.dtype.itemsize))
     if isinstance(key, Tensor) and key.dtype is _I64 and key.ndim and shape:
         return _take(x, 0, 1, _counted_from_end("getitem", key, shape[0]))
+    code = _plain(key)
+    if code is not None:
+        return read(x, _plain_plan(shape, x.dtype.itemsize, code))
     basic, picks = _plan(shape, key)
-    y = _read(x, basic)
+    y = read(x, basic_plan(shape, x.dtype.itemsize, basic))
     return _pick(y, picks) if picks else y
 
 
@@ -209,7 +214,9 @@ def _setitem(x: Tensor, key: Any, value: Any) -> None:
         raise GraphError("setitem: got a tensor that requires grad; need no_grad() around it, or "
                          "where() or cat() in its place: gradients would be lost")
     basic, picks = _plan(x.shape, key)
-    part = np.asarray(memoryview(x.detach()))[(*basic, ...)]
+    part = np.asarray(memoryview(x.detach()))[tuple(
+        [slice(k[0], k[0] + k[1] * k[2], k[1]) if isinstance(k, tuple) else k for k in basic]
+    ) + (...,)]
     v = np.asarray(value.detach() if isinstance(value, Tensor) else value)
     if v.dtype.kind not in "iub" and not (v.dtype.kind == "f" and x.dtype.is_floating_point):
         raise DTypeError(f"setitem: value: got {v.dtype} for {x.dtype.name}; need .to({x.dtype!r})")
@@ -471,17 +478,11 @@ def masked_select(input: Any, mask: Any) -> Tensor:
     return _getitem(x if x.shape == m.shape else expand(x, m.shape), m)
 
 
-def _in_place(x: Tensor, key: Any, value: Any) -> Tensor:
-    _setitem(x, key, value)
-    return x
-
-
 for _name, _value in {
-    "chunk": chunk, "copy_": lambda x, src: _in_place(x, ..., src),
-    "fill_": lambda x, value: _in_place(x, ..., value), "gather": gather,
-    "index_select": index_select, "masked_select": masked_select, "narrow": narrow,
-    "nonzero": nonzero, "scatter_add": scatter_add, "select": select, "split": split,
-    "take_along_dim": take_along_dim, "unbind": unbind, "zero_": lambda x: _in_place(x, ..., 0),
+    "chunk": chunk, "gather": gather, "index_select": index_select,
+    "masked_select": masked_select, "narrow": narrow, "nonzero": nonzero,
+    "scatter_add": scatter_add, "select": select, "split": split, "take_along_dim": take_along_dim,
+    "unbind": unbind,
 }.items():
     add_method(_name, _value)
 _core.bind(getitem=_getitem, setitem=_setitem)

@@ -7,9 +7,10 @@ from math import prod
 from typing import Any
 
 from .. import _core
-from .._core import OPS, Tensor, add_method, as_tensor, call, call_view, view
+from .._core import OPS, Tensor, add_method, as_tensor, call, view
 from ..errors import DTypeError, ShapeError
 from .checks import need_axis, need_int, need_shape
+from .walks import clone_plan, flip_plan, kept, permute_plan, read, slab
 
 __all__ = [
     "broadcast_to", "cat", "clone", "concat", "concatenate", "contiguous", "flatten", "flip",
@@ -17,69 +18,8 @@ __all__ = [
     "t", "tile", "transpose", "tril", "triu", "unflatten", "unsqueeze",
 ]
 
-STRIDED, EXPAND, CAT, BAND = OPS["strided"], OPS["expand"], OPS["cat"], OPS["band"]
-_AXES = 6  # of a strided record
+EXPAND, CAT, BAND = OPS["expand"], OPS["cat"], OPS["band"]
 _CAT_INPUTS = 11  # of a cat record
-
-
-# ---------------------------------------------------------------- walks over strides
-
-
-def strides(shape: Sequence[int]) -> list[int]:
-    """Elements from one index to the next along each axis."""
-    steps = [1] * len(shape)
-    for i in range(len(shape) - 2, -1, -1):
-        steps[i] = steps[i + 1] * shape[i + 1]
-    return steps
-
-
-def _merge(sizes: Sequence[int], strides: Sequence[int]) -> tuple[list[int], list[int]]:
-    """The same walk with as few axes as possible."""
-    n: list[int] = []
-    s: list[int] = []
-    for size, stride in zip(sizes, strides, strict=True):
-        if size == 1:
-            continue
-        if n and s[-1] == stride * size:
-            n[-1] *= size
-            s[-1] = stride
-        else:
-            n.append(size)
-            s.append(stride)
-    return n, s
-
-
-def _dim(x: Tensor, n: list[int], s: list[int], offset: int) -> tuple[int, ...]:
-    """The record of a merged walk of at most _AXES axes."""
-    fill = _AXES - len(n)
-    return (*[1] * fill, *n, *[0] * fill, *s, offset, x.numel(), x.dtype.itemsize)
-
-
-def _copy(x: Tensor, shape: tuple[int, ...], n: list[int], s: list[int], offset: int = 0) -> Tensor:
-    """A new tensor of `shape` read from x along a merged walk of at most _AXES axes."""
-    return call(STRIDED, (x,), (shape,), _dim(x, n, s, offset), (), 0, (x.dtype,))
-
-
-def slab(x: Tensor, d: int, start: int, length: int, drop: bool = False) -> Tensor:
-    """Elements start to start + length of axis d, checked; drop: without the axis."""
-    shape = x.shape
-    before, n, after = shape[:d], shape[d], shape[d + 1 :]
-    inner = prod(after)
-    to = (*before, *after) if drop else (*before, length, *after)
-    return walk(x, to, (prod(before), length * inner), (n * inner, 1), start * inner)
-
-
-def walk(
-    x: Tensor, shape: tuple[int, ...], sizes: Sequence[int], steps: Sequence[int], offset: int
-) -> Tensor | None:
-    """What a walk over x reads: shared memory if that is contiguous, else a copy; None if it has
-    more axes than a record holds."""
-    n, s = _merge(sizes, steps)
-    if 0 in n:
-        return _copy(x, shape, [0], [1])
-    if not n or (len(n) == 1 and s[0] == 1):
-        return call_view(STRIDED, x, shape, offset, _dim(x, n, s, offset))
-    return _copy(x, shape, n, s, offset) if len(n) <= _AXES else None
 
 
 def clone(input: Any) -> Tensor:
@@ -91,7 +31,7 @@ def clone(input: Any) -> Tensor:
         [1.0, 2.0]
     """
     x = as_tensor(input)
-    return _copy(x, x.shape, [x.numel()], [1])
+    return read(x, clone_plan(x.shape, x.dtype.itemsize))
 
 
 def contiguous(input: Any) -> Tensor:
@@ -115,41 +55,31 @@ def permute(input: Any, *dims: Any) -> Tensor:
     x = as_tensor(input)
     if len(dims) == 1 and not hasattr(dims[0], "__index__"):
         dims = tuple(dims[0])
-    order = [need_axis("permute", d, x.ndim) for d in dims]
-    if sorted(order) != list(range(x.ndim)):
-        raise ShapeError(f"permute: dims: got {tuple(dims)}; need each of the {x.ndim} axes once")
-    return _permute(x, order)
+    return _permute(x, _order(x.ndim, dims))
 
 
-def _permute(x: Tensor, order: list[int]) -> Tensor:
+@kept
+def _order(rank: int, dims: tuple[Any, ...]) -> tuple[int, ...]:
+    """Axis numbers, each once."""
+    order = [need_axis("permute", d, rank) for d in dims]
+    if sorted(order) != list(range(rank)):
+        raise ShapeError(f"permute: dims: got {dims}; need each of the {rank} axes once")
+    return tuple(order)
+
+
+def _permute(x: Tensor, order: tuple[int, ...]) -> Tensor:
     """permute by a checked order."""
     rank = len(order)
-    if order == list(range(rank)):
-        return x
-    if rank > 1 and order == [*range(rank - 2), rank - 1, rank - 2]:
+    if rank > 1 and order[-1] == rank - 2 and order[:-2] == tuple(range(rank - 2)):
         return _core.lazy_transpose(x)
-    shape, steps = x.shape, strides(x.shape)
-    to = tuple([shape[i] for i in order])
-    n, s = _merge(to, [steps[i] for i in order])
-    if len(n) <= _AXES:
-        return _copy(x, to, n, s)
-    # More axes than a record holds: bring one axis after the other to the front.
-    where = list(range(rank))
-    for axis in reversed(order):
-        i = where.index(axis)
-        shape = x.shape
-        outer, m, inner = prod(shape[:i]), shape[i], prod(shape[i + 1:])
-        n, s = _merge((m, outer, inner), (inner, m * inner, 1))
-        x = _copy(x, (m, *shape[:i], *shape[i + 1:]), n, s)
-        where.insert(0, where.pop(i))
-    return x
+    return read(x, permute_plan(x.shape, x.dtype.itemsize, order))
 
 
 def _transpose_copy(x: Tensor) -> Tensor:
     """The last two axes swapped, in memory."""
-    *batch, m, n = x.shape
-    sizes, strides = _merge((prod(batch), n, m), (m * n, 1, n))
-    return _copy(x, (*batch, n, m), sizes, strides)
+    rank = x.ndim
+    order = (*range(rank - 2), rank - 1, rank - 2)
+    return read(x, permute_plan(x.shape, x.dtype.itemsize, order))
 
 
 def transpose(input: Any, dim0: int, dim1: int) -> Tensor:
@@ -169,7 +99,7 @@ def transpose(input: Any, dim0: int, dim1: int) -> Tensor:
         return _core.lazy_transpose(x)
     order = list(range(rank))
     order[a], order[b] = b, a
-    return _permute(x, order)
+    return _permute(x, tuple(order))
 
 
 swapaxes = transpose
@@ -192,7 +122,7 @@ def movedim(input: Any, source: Any, destination: Any) -> Tensor:
     order = [i for i in range(x.ndim) if i not in a]
     for place, axis in sorted(zip(b, a, strict=True)):
         order.insert(place, axis)
-    return _permute(x, order)
+    return _permute(x, tuple(order))
 
 
 def t(input: Any) -> Tensor:
@@ -205,7 +135,7 @@ def t(input: Any) -> Tensor:
 
 def _big_t(x: Tensor) -> Tensor:
     """All axes in reverse order."""
-    return _permute(x, list(range(x.ndim))[::-1])
+    return _permute(x, tuple(range(x.ndim))[::-1])
 
 
 def _matrix_t(x: Tensor) -> Tensor:
@@ -332,23 +262,38 @@ def expand(input: Any, *shape: Any) -> Tensor:
     if len(shape) == 1 and not hasattr(shape[0], "__index__"):
         shape = tuple(shape[0])
     old = x.shape
+    steps = _expand_plan(old, tuple(shape), x.dtype.itemsize)
+    return _stretch(x, steps) if steps else x
+
+
+def _stretch(x: Tensor, steps: tuple[Any, ...]) -> Tensor:
+    """One record for each run of stretched axes."""
+    for shapes, dim in steps:
+        x = call(EXPAND, (x,), shapes, dim, (), 0, (x.dtype,))
+    return x
+
+
+@kept
+def _expand_plan(old: tuple[int, ...], shape: tuple[Any, ...], itemsize: int) -> tuple[Any, ...]:
+    """The records of an expand, of arguments yet unchecked."""
     new = len(shape) - len(old)
     to = tuple([old[i - new] if s == -1 and i >= new else need_int("expand", "shape", s)
                 for i, s in enumerate(shape)])
     if to == old:
-        return x
+        return ()
     if new < 0 or any(s not in (1, z) for s, z in zip(old, to[new:], strict=True)):
         raise ShapeError(f"expand: shape: got {shape} for {old}; need sizes that differ only where "
                          "the input has size 1 or no axis")
     if min(to) < 0:
         raise ShapeError(f"expand: shape: got {shape} for {old}; need no negative size")
-    return _expand(x, (1,) * new + old, to)
+    return _stretch_steps((1,) * new + old, to, itemsize)
 
 
-def _expand(x: Tensor, old: tuple[int, ...], to: tuple[int, ...]) -> Tensor:
-    """One record for each run of stretched axes, innermost first: it repeats the least."""
-    shape, end = list(old), len(to)
-    x = view(x, old)
+def _stretch_steps(
+    old: tuple[int, ...], to: tuple[int, ...], itemsize: int
+) -> tuple[tuple[tuple[tuple[int, ...]], tuple[int, ...]], ...]:
+    """(output shapes, dim) of each record, innermost axes first: that repeats the least."""
+    shape, end, steps = list(old), len(to), []
     while end > 0:
         if shape[end - 1] == to[end - 1]:
             end -= 1
@@ -357,10 +302,10 @@ def _expand(x: Tensor, old: tuple[int, ...], to: tuple[int, ...]) -> Tensor:
         while start > 0 and shape[start - 1] == 1:
             start -= 1
         shape[start:end] = to[start:end]
-        dim = (prod(shape[:start]), prod(to[start:end]), prod(shape[end:]), x.dtype.itemsize)
-        x = call(EXPAND, (x,), (tuple(shape),), dim, (), 0, (x.dtype,))
+        dim = (prod(shape[:start]), prod(to[start:end]), prod(shape[end:]), itemsize)
+        steps.append(((tuple(shape),), dim))
         end = start
-    return x
+    return tuple(steps) or (((to,), (1, 1, prod(to), itemsize)),)
 
 
 def broadcast_to(input: Any, size: Any) -> Tensor:
@@ -383,7 +328,8 @@ def repeat(input: Any, *repeats: Any) -> Tensor:
         raise ShapeError(f"repeat: repeats: got {times} for {x.shape}; need one for each axis")
     old = tuple([n for s in shape for n in (1, s)])
     to = tuple([n for k, s in zip(times, shape, strict=True) for n in (k, s)])
-    return view(_expand(x, old, to), [k * s for k, s in zip(times, shape, strict=True)])
+    y = _stretch(x, _stretch_steps(old, to, x.dtype.itemsize))
+    return view(y, [k * s for k, s in zip(times, shape, strict=True)])
 
 
 def tile(input: Any, *dims: Any) -> Tensor:
@@ -408,33 +354,45 @@ def repeat_interleave(input: Any, repeats: int, dim: int | None = None) -> Tenso
     times = need_shape("repeat_interleave", (repeats,))
     shape = x.shape
     head, rest = shape[: d + 1], shape[d + 1 :]
-    y = _expand(x, (*head, 1, *rest), (*head, *times, *rest))
+    y = _stretch(x, _stretch_steps((*head, 1, *rest), (*head, *times, *rest), x.dtype.itemsize))
     return view(y, (*shape[:d], shape[d] * times[0], *rest))
 
 
 # ---------------------------------------------------------------- joining
 
 
-def _join(
-    xs: list[Tensor], sizes: list[int], before: tuple[int, ...], after: tuple[int, ...]
-) -> Tensor:
-    """Tensors of (*before, size, *after) elements side by side, eleven to a record."""
-    while len(xs) > _CAT_INPUTS:
-        groups = [slice(i, i + _CAT_INPUTS) for i in range(0, len(xs), _CAT_INPUTS)]
-        xs = [_join(xs[g], sizes[g], before, after) for g in groups]
-        sizes = [sum(sizes[g]) for g in groups]
-    total, dtype = sum(sizes), xs[0].dtype
-    dim = (prod(before), prod(after), total, dtype.itemsize, *sizes)
-    return call(CAT, tuple(xs), ((*before, total, *after),), dim, (), 0, (dtype,))
+def _join(xs: list[Tensor], plan: tuple[Any, ...]) -> Tensor:
+    """Tensors side by side: eleven to a record, the results again until one is left."""
+    if len(xs) <= _CAT_INPUTS:
+        (((shapes, dim),),) = plan
+        return call(CAT, tuple(xs), shapes, dim, (), 0, (xs[0].dtype,))
+    for level in plan:
+        xs = [call(CAT, tuple(xs[i : i + _CAT_INPUTS]), shapes, dim, (), 0, (xs[0].dtype,))
+              for i, (shapes, dim) in zip(range(0, len(xs), _CAT_INPUTS), level, strict=True)]
+    return xs[0]
+
+
+def _join_plan(
+    before: tuple[int, ...], sizes: list[int], after: tuple[int, ...], itemsize: int
+) -> tuple[Any, ...]:
+    """(output shapes, dim) of every record on every level, for inputs (*before, size, *after)."""
+    outer, inner, levels = prod(before), prod(after), []
+    while len(sizes) > 1 or not levels:
+        groups = [sizes[i : i + _CAT_INPUTS] for i in range(0, len(sizes), _CAT_INPUTS)]
+        sizes = [sum(g) for g in groups]
+        levels.append(tuple([(((*before, n, *after),), (outer, inner, n, itemsize, *g))
+                             for n, g in zip(sizes, groups, strict=True)]))
+    return tuple(levels)
 
 
 def _same_dtype(op: str, tensors: Any) -> list[Tensor]:
     """The tensors to join."""
-    xs = [as_tensor(x) for x in tensors]
+    xs = [x if isinstance(x, Tensor) else as_tensor(x) for x in tensors]
     if not xs:
         raise ShapeError(f"{op}: tensors: got none; need at least one")
+    dtype = xs[0].dtype
     for x in xs:
-        if x.dtype is not xs[0].dtype:
+        if x.dtype is not dtype:
             raise DTypeError(f"{op}: tensors: got {xs[0].dtype.name} and {x.dtype.name}; "
                              "need one dtype")
     return xs
@@ -449,18 +407,22 @@ def cat(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Tensor:
         (3, 3)
     """
     xs = _same_dtype("cat", tensors)
-    shape = xs[0].shape
+    d = dim if axis is None else axis
+    return _join(xs, _cat_plan(tuple([x.shape for x in xs]), d, xs[0].dtype.itemsize))
+
+
+@kept
+def _cat_plan(shapes: tuple[tuple[int, ...], ...], dim: int, itemsize: int) -> tuple[Any, ...]:
+    shape = shapes[0]
     if not shape:
         raise ShapeError("cat: tensors: got 0-dimensional ones; need at least 1 axis: use stack")
-    d = need_axis("cat", dim if axis is None else axis, len(shape))
-    sizes, before, after = [], shape[:d], shape[d + 1 :]
-    for x in xs:
-        s = x.shape
+    d = need_axis("cat", dim, len(shape))
+    before, after = shape[:d], shape[d + 1 :]
+    for s in shapes:
         if len(s) != len(shape) or s[:d] != before or s[d + 1 :] != after:
             raise ShapeError(f"cat: tensors: got shapes {shape} and {s}; need equal sizes but for "
                              f"axis {d}")
-        sizes.append(s[d])
-    return _join(xs, sizes, before, after)
+    return _join_plan(before, [s[d] for s in shapes], after, itemsize)
 
 
 concat = concatenate = cat
@@ -475,12 +437,17 @@ def stack(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Tensor:
         (3, 2)
     """
     xs = _same_dtype("stack", tensors)
-    shape = xs[0].shape
-    d = need_axis("stack", dim if axis is None else axis, len(shape) + 1)
+    shape, d = xs[0].shape, dim if axis is None else axis
     for x in xs:
         if x.shape != shape:
             raise ShapeError(f"stack: tensors: got shapes {shape} and {x.shape}; need equal ones")
-    return _join(xs, [1] * len(xs), shape[:d], shape[d:])
+    return _join(xs, _stack_plan(shape, len(xs), d, xs[0].dtype.itemsize))
+
+
+@kept
+def _stack_plan(shape: tuple[int, ...], count: int, dim: int, itemsize: int) -> tuple[Any, ...]:
+    d = need_axis("stack", dim, len(shape) + 1)
+    return _join_plan(shape[:d], [1] * count, shape[d:], itemsize)
 
 
 # ---------------------------------------------------------------- mirrors and triangles
@@ -498,10 +465,7 @@ def flip(input: Any, *dims: Any) -> Tensor:
     if len(dims) == 1 and not hasattr(dims[0], "__index__"):
         dims = tuple(dims[0])
     for d in {need_axis("flip", d, x.ndim) for d in dims}:
-        n, inner = x.shape[d], prod(x.shape[d + 1 :])
-        outer = prod(x.shape[:d])
-        sizes, strides = _merge((outer, n, inner), (n * inner, -inner, 1))
-        x = _copy(x, x.shape, sizes, strides, (n - 1) * inner) if x.numel() else x
+        x = read(x, flip_plan(x.shape, x.dtype.itemsize, d))
     return x
 
 

@@ -8,7 +8,7 @@ of threads; integers and booleans, which carry no gradient, mostly by NumPy.
 from __future__ import annotations
 
 import builtins
-from math import prod as _product
+from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from .. import _core
 from .._core import OPS, Tensor, add_method, as_dtype, as_tensor, call, view
 from ..errors import DTypeError, ShapeError
+from .axes import reduction, sums, which
 from .checks import need_axis, need_float32
 from .movement import permute
 
@@ -37,61 +38,14 @@ class ValuesIndices(NamedTuple):
     indices: Tensor
 
 
-# ---------------------------------------------------------------- geometry
-
-
-def _axes(op: str, dim: Any, rank: int) -> list[int]:
-    """The axes meant by dim, ascending."""
-    if dim is None:
-        return list(range(rank))
-    if hasattr(dim, "__index__"):
-        return [need_axis(op, dim, rank)] if rank else []
-    axes = sorted(need_axis(op, d, rank) for d in dim)
-    if len(set(axes)) != len(axes):
-        raise ShapeError(f"{op}: dim: got {tuple(dim)}; need each axis at most once")
-    return axes if axes and rank else list(range(rank))
-
-
-def _kept(shape: tuple[int, ...], axes: list[int], keepdim: bool) -> tuple[int, ...]:
-    """The shape that is left."""
-    if keepdim:
-        return tuple([1 if i in axes else s for i, s in enumerate(shape)])
-    return tuple([s for i, s in enumerate(shape) if i not in axes])
-
-
-def _span(shape: tuple[int, ...], a: int, b: int) -> tuple[int, int, int]:
-    """(outer, n, inner) for the axes a to b."""
-    return _product(shape[:a]), _product(shape[a:b]), _product(shape[b:])
-
-
-def _gathered(x: Tensor, axes: list[int]) -> tuple[Tensor, tuple[int, int, int]]:
-    """x with the reduced axes side by side, and its (outer, n, inner)."""
-    shape = x.shape
-    if not axes:
-        return x, (x.numel(), 1, 1)
-    a, b = axes[0], axes[-1] + 1
-    if b - a != len(axes) and builtins.any(shape[i] != 1 for i in range(a, b) if i not in axes):
-        x = permute(x, [i for i in range(len(shape)) if i not in axes] + axes)
-        n = _product([shape[i] for i in axes])
-        return x, (_product([s for i, s in enumerate(shape) if i not in axes]), n, 1)
-    return x, _span(shape, a, b)
-
-
-def _not_empty(op: str, x: Tensor, axes: list[int]) -> None:
-    """Refuse the extreme or mean of nothing."""
-    if x.numel() == 0 and builtins.any(x.shape[i] == 0 for i in axes):
-        raise ShapeError(f"{op}: input: got shape {x.shape}; need elements along axis "
-                         f"{next(i for i in axes if x.shape[i] == 0)}")
-
-
 def _reduce(
-    op: int, x: Tensor, axes: list[int], keepdim: bool, f: tuple[float, ...] = (), saved: int = 0,
-    extra: int = 0,
+    op: int, name: str, x: Tensor, dim: Any, keepdim: bool, saved: int = 0, of_nothing: bool = False
 ) -> Tensor:
-    """One record over the given axes; extra: dim[3]."""
-    shape = _kept(x.shape, axes, keepdim)
-    x, geometry = _gathered(x, axes)
-    return call(op, (x,), (shape,) * (1 + saved), (*geometry, extra), f, saved)
+    """One record without constants."""
+    _, order, shape, geometry, _ = reduction(name, x.shape, dim, keepdim, of_nothing)
+    if order is not None:
+        x = permute(x, order)
+    return call(op, (x,), (shape,) * (1 + saved), geometry, (), saved)
 
 
 # ---------------------------------------------------------------- sums
@@ -111,41 +65,22 @@ def sum(
     x = as_tensor(input)
     if dtype is not None:
         x = x.to(as_dtype(dtype))
-    axes = _axes("sum", axis if dim is None else dim, x.ndim)
-    return _sum(x, axes, keepdim or keepdims)
-
-
-def _sum(x: Tensor, axes: list[int], keepdim: bool, divisor: float = 1.0) -> Tensor:
-    """Sum over the axes / divisor, one run of adjacent axes after the other, the last first."""
     if x.dtype is not _F32:
-        return _sum_int(x, axes, keepdim)
-    shape = _kept(x.shape, axes, keepdim)
-    runs = _runs(axes)
-    for a, b in runs[:0:-1]:
-        smaller = (*x.shape[:a], *[1] * (b - a), *x.shape[b:])
-        x = call(SUM, (x,), (smaller,), _span(x.shape, a, b), (1.0,))
-    return call(SUM, (x,), (shape,), _span(x.shape, *(runs[0] if runs else (0, 0))), (divisor,))
+        return _sum_int(x, which("sum", dim, axis), keepdim or keepdims)
+    for shapes, geometry, f in sums("sum", x.shape, which("sum", dim, axis), keepdim or keepdims):
+        x = call(SUM, (x,), shapes, geometry, f)
+    return x
 
 
-def _runs(axes: list[int]) -> list[tuple[int, int]]:
-    """Ascending axes as half-open ranges."""
-    runs: list[tuple[int, int]] = []
-    for i in axes:
-        if runs and runs[-1][1] == i:
-            runs[-1] = (runs[-1][0], i + 1)
-        else:
-            runs.append((i, i + 1))
-    return runs
-
-
-def _sum_int(x: Tensor, axes: list[int], keepdim: bool) -> Tensor:
-    """The same for integers and booleans."""
+def _sum_int(x: Tensor, dim: Any, keepdim: bool) -> Tensor:
+    """The sum of integers or booleans."""
     if x.dtype.is_floating_point:
         raise DTypeError(f"sum: input: got {x.dtype.name}; need float32 or integers: use .float()")
-    shape = _kept(x.shape, axes, keepdim)
     if x.dtype.name not in ("bool", "uint8", "int64"):
-        x = _core.tensor(_array("sum", x), _I64)
-    x, geometry = _gathered(x, axes)
+        x = x.to(_I64)
+    _, order, shape, geometry, _ = reduction("sum", x.shape, dim, keepdim, True)
+    if order is not None:
+        x = permute(x, order)
     return call(SUM_INT, (x,), (shape,), (*geometry, x.dtype.itemsize), (), 0, (_I64,))
 
 
@@ -163,9 +98,9 @@ def mean(
     """
     x = as_tensor(input)
     need_float32("mean", input=x)
-    axes = _axes("mean", axis if dim is None else dim, x.ndim)
-    _not_empty("mean", x, axes)
-    return _sum(x, axes, keepdim or keepdims, _product([x.shape[i] for i in axes]))
+    for shapes, geometry, f in sums("mean", x.shape, which("mean", dim, axis), keepdim or keepdims):
+        x = call(SUM, (x,), shapes, geometry, f)
+    return x
 
 
 def cumsum(input: Any, dim: int | None = None, *, axis: int | None = None) -> Tensor:
@@ -179,9 +114,9 @@ def cumsum(input: Any, dim: int | None = None, *, axis: int | None = None) -> Te
     x = as_tensor(input)
     d = need_axis("cumsum", axis if dim is None else dim, x.ndim)
     if x.dtype is not _F32:
-        sums = np.cumsum(_array("cumsum", x), axis=d if x.ndim else None, dtype=np.int64)
-        return _core.tensor(sums.reshape(x.shape))
-    return call(CUMSUM, (x,), (x.shape,), _gathered(x, [d] if x.ndim else [])[1])
+        y = np.cumsum(_array("cumsum", x), axis=d if x.ndim else None, dtype=np.int64)
+        return _core.tensor(y.reshape(x.shape))
+    return call(CUMSUM, (x,), (x.shape,), reduction("cumsum", x.shape, d, True, True).geometry)
 
 
 def prod(
@@ -195,11 +130,11 @@ def prod(
         6.0
     """
     x = as_tensor(input)
-    axes = _axes("prod", axis if dim is None else dim, x.ndim)
+    dim, keepdim = which("prod", dim, axis), keepdim or keepdims
     if x.dtype is not _F32:
-        array = _array("prod", x)
-        return _core.tensor(np.prod(array, tuple(axes), np.int64, keepdims=keepdim or keepdims))
-    return _reduce(PROD, x, axes, keepdim or keepdims)
+        axes = reduction("prod", x.shape, dim, keepdim, True).axes
+        return _core.tensor(np.prod(_array("prod", x), axes, np.int64, keepdims=keepdim))
+    return _reduce(PROD, "prod", x, dim, keepdim, of_nothing=True)
 
 
 def logsumexp(
@@ -214,9 +149,8 @@ def logsumexp(
     """
     x = as_tensor(input)
     need_float32("logsumexp", input=x)
-    axes = _axes("logsumexp", axis if dim is None else dim, x.ndim)
-    _not_empty("logsumexp", x, axes)
-    return _reduce(LOGSUMEXP, x, axes, keepdim or keepdims, saved=1)
+    dim = which("logsumexp", dim, axis)
+    return _reduce(LOGSUMEXP, "logsumexp", x, dim, keepdim or keepdims, saved=1)
 
 
 # ---------------------------------------------------------------- extremes
@@ -224,12 +158,11 @@ def logsumexp(
 
 def _extremes(op: str, x: Tensor, dim: Any, keepdim: bool) -> Tensor:
     """amax or amin."""
-    axes = _axes(op, dim, x.ndim)
-    _not_empty(op, x, axes)
     if x.dtype is not _F32:
-        reduce = np.max if op == "amax" else np.min
-        return _core.tensor(reduce(_array(op, x), axis=tuple(axes), keepdims=keepdim), x.dtype)
-    return _reduce(AMAX if op == "amax" else AMIN, x, axes, keepdim)
+        axes = reduction(op, x.shape, dim, keepdim).axes
+        reduce = np.max if op.endswith("max") else np.min
+        return _core.tensor(reduce(_array(op, x), axis=axes, keepdims=keepdim), x.dtype)
+    return _reduce(AMAX if op.endswith("max") else AMIN, op, x, dim, keepdim)
 
 
 def amax(
@@ -242,35 +175,32 @@ def amax(
         >>> fastnn.amax(fastnn.tensor([[1.0, 5.0], [7.0, 3.0]]), dim=(0, 1)).item()
         7.0
     """
-    return _extremes("amax", as_tensor(input), axis if dim is None else dim, keepdim or keepdims)
+    return _extremes("amax", as_tensor(input), which("amax", dim, axis), keepdim or keepdims)
 
 
 def amin(
     input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
 ) -> Tensor:
     """The smallest values over axes; ties share the gradient evenly. NaN wins."""
-    return _extremes("amin", as_tensor(input), axis if dim is None else dim, keepdim or keepdims)
+    return _extremes("amin", as_tensor(input), which("amin", dim, axis), keepdim or keepdims)
 
 
 def _with_indices(op: str, x: Tensor, dim: int, keepdim: bool) -> ValuesIndices:
     """max, min, argmax or argmin along one axis."""
     largest = op.endswith("max")
-    d = need_axis(op, dim, x.ndim)
-    axes = [d] if x.ndim else []
-    _not_empty(op, x, axes)
-    shape = _kept(x.shape, axes, keepdim)
-    if x.dtype is not _F32:
-        array = _array(op, x)
-        pick = (np.argmax if largest else np.argmin)(array, axis=d if axes else None)
-        values = array if not axes else np.take_along_axis(array, np.expand_dims(pick, d), d)
-        return ValuesIndices(_core.tensor(values.reshape(shape), x.dtype),
-                             _core.tensor(np.reshape(pick, shape)))
-    _, (outer, n, inner) = _gathered(x, axes)
-    if n >= 2**31:
-        raise ShapeError(f"{op}: dim: got size {n}; need less than 2**31")
-    out = call(MAX if largest else MIN, (x,), (shape, shape), (outer, n, inner), (), 0,
-               (_F32, _I64))
-    return ValuesIndices(*out)
+    axes, _, shape, geometry, n = reduction(op, x.shape, index(dim), keepdim)
+    if x.dtype is _F32:
+        if n >= 2**31:
+            raise ShapeError(f"{op}: dim: got size {n}; need less than 2**31")
+        return ValuesIndices(*call(MAX if largest else MIN, (x,), (shape, shape), geometry, (), 0,
+                                   (_F32, _I64)))
+    array = _array(op, x)
+    if not axes:
+        return ValuesIndices(_core.tensor(array, x.dtype), _core.tensor(0))
+    pick = np.expand_dims((np.argmax if largest else np.argmin)(array, axis=axes[0]), axes[0])
+    values = np.take_along_axis(array, pick, axes[0])
+    return ValuesIndices(_core.tensor(values.reshape(shape), x.dtype),
+                         _core.tensor(pick.reshape(shape)))
 
 
 def max(
@@ -298,7 +228,7 @@ def min(
 
 def _max_or_min(op: str, x: Tensor, dim: Any, keepdim: bool) -> Any:
     if dim is None:
-        return _extremes("a" + op, x, None, keepdim)
+        return _extremes(op, x, None, keepdim)
     if hasattr(dim, "__index__") and not isinstance(dim, Tensor):
         return _with_indices(op, x, dim, keepdim)
     from . import pointwise
@@ -340,14 +270,19 @@ def argmin(
 
 
 def _variance(
-    op: str, x: Tensor, dim: Any, correction: float, keepdim: bool, root: bool
-) -> tuple[Tensor, list[int]]:
+    op: str, input: Any, dim: Any, unbiased: bool, correction: float | None, keepdim: bool
+) -> Tensor:
+    """var, or its root where op is "std"; as in torch, the first argument after input may be
+    `unbiased`."""
+    x = as_tensor(input)
     need_float32(op, input=x)
-    axes = _axes(op, dim, x.ndim)
-    _not_empty(op, x, axes)
-    count = _product([x.shape[i] for i in axes])
-    divisor = builtins.max(0.0, count - correction)
-    return _reduce(VAR, x, axes, keepdim, (divisor,), 1, root), axes
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    _, order, shape, geometry, n = reduction(op, x.shape, dim, keepdim)
+    divisor = builtins.max(0.0, n - (int(unbiased) if correction is None else correction))
+    if order is not None:
+        x = permute(x, order)
+    return call(VAR, (x,), (shape, shape), (*geometry, op == "std"), (divisor,), 1)
 
 
 def var(
@@ -364,10 +299,8 @@ def var(
         >>> fastnn.var(fastnn.tensor([1.0, 2.0, 3.0])).item()
         1.0
     """
-    dim, unbiased = (None, dim) if isinstance(dim, bool) else (dim, unbiased)
-    correction = int(unbiased) if correction is None else correction
-    dim = axis if dim is None else dim
-    return _variance("var", as_tensor(input), dim, correction, keepdim or keepdims, False)[0]
+    dim = dim if isinstance(dim, bool) else which("var", dim, axis)
+    return _variance("var", input, dim, unbiased, correction, keepdim or keepdims)
 
 
 def std(
@@ -381,10 +314,8 @@ def std(
         >>> fastnn.std(fastnn.tensor([1.0, 2.0, 3.0])).item()
         1.0
     """
-    dim, unbiased = (None, dim) if isinstance(dim, bool) else (dim, unbiased)
-    correction = int(unbiased) if correction is None else correction
-    dim = axis if dim is None else dim
-    return _variance("std", as_tensor(input), dim, correction, keepdim or keepdims, True)[0]
+    dim = dim if isinstance(dim, bool) else which("std", dim, axis)
+    return _variance("std", input, dim, unbiased, correction, keepdim or keepdims)
 
 
 def var_mean(
@@ -412,9 +343,9 @@ def norm(
     """
     x = as_tensor(input)
     need_float32("norm", input=x)
-    dim, keepdim = axis if dim is None else dim, keepdim or keepdims
+    dim, keepdim = which("norm", dim, axis), keepdim or keepdims
     if p in (2, "fro", None):
-        return _reduce(NORM, x, _axes("norm", dim, x.ndim), keepdim)
+        return _reduce(NORM, "norm", x, dim, keepdim, of_nothing=True)
     size = abs(x)
     if p == float("inf"):
         return amax(size, dim, keepdim)
@@ -448,7 +379,7 @@ def any(
         True
     """
     x = as_tensor(input)
-    axes = tuple(_axes("any", axis if dim is None else dim, x.ndim))
+    axes = reduction("any", x.shape, which("any", dim, axis), keepdim, True).axes
     return _core.tensor(np.any(_array("any", x), axis=axes, keepdims=keepdim or keepdims))
 
 
@@ -463,7 +394,7 @@ def all(
         True
     """
     x = as_tensor(input)
-    axes = tuple(_axes("all", axis if dim is None else dim, x.ndim))
+    axes = reduction("all", x.shape, which("all", dim, axis), keepdim, True).axes
     return _core.tensor(np.all(_array("all", x), axis=axes, keepdims=keepdim or keepdims))
 
 
@@ -476,7 +407,7 @@ def count_nonzero(input: Any, dim: Any = None) -> Tensor:
         2
     """
     x = as_tensor(input)
-    axes = tuple(_axes("count_nonzero", dim, x.ndim))
+    axes = reduction("count_nonzero", x.shape, which("count_nonzero", dim), False, True).axes
     return _core.tensor(np.asarray(np.count_nonzero(_array("count_nonzero", x), axis=axes)))
 
 
