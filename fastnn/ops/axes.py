@@ -21,7 +21,7 @@ class Reduction(NamedTuple):
     order: tuple[int, ...] | None
     shape: tuple[int, ...]
     geometry: Geometry
-    count: int
+    size: int
 
 
 def which(op: str, dim: Any, axis: Any = None) -> Any:
@@ -74,15 +74,15 @@ def reduction(
     axes = _axes(op, dim, len(shape))
     if not of_nothing:
         _need_elements(op, shape, axes)
-    left, count = _left(shape, axes, keepdim), prod([shape[i] for i in axes])
+    left, size = _left(shape, axes, keepdim), prod([shape[i] for i in axes])
     if not axes:
         return Reduction(axes, None, left, (prod(shape), 1, 1), 1)
     a, b = axes[0], axes[-1] + 1
     others = [i for i in range(len(shape)) if i not in axes]
     if any(shape[i] != 1 for i in others if a < i < b):
         outer = prod([shape[i] for i in others])
-        return Reduction(axes, (*others, *axes), left, (outer, count, 1), count)
-    return Reduction(axes, None, left, _span(shape, a, b), count)
+        return Reduction(axes, (*others, *axes), left, (outer, size, 1), size)
+    return Reduction(axes, None, left, _span(shape, a, b), size)
 
 
 @kept

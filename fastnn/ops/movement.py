@@ -376,7 +376,8 @@ def _join_plan(
     before: tuple[int, ...], sizes: list[int], after: tuple[int, ...], itemsize: int
 ) -> tuple[Any, ...]:
     """(output shapes, dim) of every record on every level, for inputs (*before, size, *after)."""
-    outer, inner, levels = prod(before), prod(after), []
+    outer, inner = prod(before), prod(after)
+    levels: list[tuple[Any, ...]] = []
     while len(sizes) > 1 or not levels:
         groups = [sizes[i : i + _CAT_INPUTS] for i in range(0, len(sizes), _CAT_INPUTS)]
         sizes = [sum(g) for g in groups]

@@ -11,11 +11,10 @@ Arrays = list[Any]
 
 def _places(dim: list[int]) -> np.ndarray:
     """The elements of x that a strided record reads, in the order of y."""
-    sizes, strides = dim[:6], dim[6:12]
-    return dim[12] + sum(
-        s * np.arange(n).reshape([-1 if i == k else 1 for i in range(6)])
-        for k, (n, s) in enumerate(zip(sizes, strides, strict=True))
-    )
+    places = np.array(dim[12])
+    for n, stride in zip(dim[:6], dim[6:12], strict=True):
+        places = places[..., None] + stride * np.arange(n)
+    return places
 
 
 def strided(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
@@ -78,7 +77,8 @@ def take_grad(
     index = ins[1].reshape(-1)
     keep = (index != dim[5]) & (0 <= index) & (index < dim[1])
     dy = gouts[0].reshape(dim[0], dim[3], dim[2])
-    np.add.at(dx, (slice(None), index[keep]), dy[:, keep])
+    rows: Any = (slice(None), index[keep])
+    np.add.at(dx, rows, dy[:, keep])
     return [dx, None]
 
 
