@@ -254,13 +254,18 @@ def log_softmax(
 
 
 def _softmax(name: str, input: Any, dim: int | None, dtype: Any) -> Tensor:
-    x = as_tensor(input, dtype)
-    need_float32(name, input=x)
+    x = input
+    if dtype is not None or not all_float32(x):
+        x = as_tensor(x, dtype)
+        need_float32(name, input=x)
     if dim is None:
         raise TypeError(f"{name}: dim: got None; need an axis")
     shape = x.shape
     d = need_axis(name, dim, len(shape))
-    sizes = (prod(shape[:d]), shape[d], prod(shape[d + 1:])) if shape else (1, 1, 1)
+    if d == len(shape) - 1:
+        sizes = (x.numel() // (shape[d] or 1), shape[d], 1)
+    else:
+        sizes = (prod(shape[:d]), shape[d], prod(shape[d + 1:])) if shape else (1, 1, 1)
     return call(OPS[name], (x,), (shape,), sizes)
 
 

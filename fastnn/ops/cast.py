@@ -89,8 +89,16 @@ def operand(x: Any) -> Any:
 def as_operand(x: Any, dtype: DType) -> Tensor:
     """A tensor or number as a tensor of that dtype."""
     if isinstance(x, Tensor):
-        return cast(x, dtype)
+        return x if x.dtype is dtype else cast(x, dtype)
     return as_tensor(float(x)) if dtype is F32 else as_tensor(x, dtype)
+
+
+def all_int64(a: Any, b: Any) -> bool:
+    """Whether both are int64 tensors, or one is and the other a Python int."""
+    x, y = isinstance(a, Tensor), isinstance(b, Tensor)
+    if x and y:
+        return a.dtype is I64 and b.dtype is I64
+    return x and a.dtype is I64 and type(b) is int or y and b.dtype is I64 and type(a) is int
 
 
 def is_integer(x: Any) -> bool:

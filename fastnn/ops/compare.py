@@ -15,6 +15,7 @@ from .cast import (
     F32,
     I64,
     INT_CODES,
+    all_int64,
     as_operand,
     cast,
     common_dtype,
@@ -32,16 +33,19 @@ __all__ = [
     "logical_or", "logical_xor", "lt", "masked_fill", "ne", "where",
 ]
 
+_INT_COMPARE = OPS["int_compare"]
+
 
 def _compare(op: int, name: str, a: Any, b: Any) -> Tensor:
     """A comparison of promoted operands."""
     if all_float32(a, b):
         return pointwise(op, a, b, (), BOOL)
-    a, b = operand(a), operand(b)
-    if common_dtype(name, a, b) is F32:
-        return pointwise(op, as_operand(a, F32), as_operand(b, F32), (), BOOL)
-    op = OPS["int_compare"]
-    return pointwise(op, as_operand(a, I64), as_operand(b, I64), INT_CODES[name], BOOL)
+    if not all_int64(a, b):
+        a, b = operand(a), operand(b)
+        if common_dtype(name, a, b) is F32:
+            return pointwise(op, as_operand(a, F32), as_operand(b, F32), (), BOOL)
+    a, b = as_operand(a, I64), as_operand(b, I64)
+    return pointwise(_INT_COMPARE, a, b, INT_CODES[name], BOOL)
 
 
 def _bits(name: str, a: Any, b: Any) -> Tensor:

@@ -19,7 +19,18 @@ from .._core import (
     pointwise,
 )
 from ..errors import DTypeError
-from .cast import BOOL, F32, I64, as_operand, cast, common_dtype, integer, is_integer, operand
+from .cast import (
+    BOOL,
+    F32,
+    I64,
+    all_int64,
+    as_operand,
+    cast,
+    common_dtype,
+    integer,
+    is_integer,
+    operand,
+)
 from .checks import need_float32
 
 __all__ = [
@@ -33,6 +44,8 @@ def _arithmetic(op: int, name: str, a: Any, b: Any) -> Tensor:
     """A float32 op, or the int64 one of the same name, on promoted operands."""
     if all_float32(a, b):
         return pointwise(op, a, b)
+    if all_int64(a, b):
+        return integer(name, a, b, I64)
     a, b = operand(a), operand(b)
     dtype = common_dtype(name, a, b)
     if dtype is F32:
