@@ -43,7 +43,7 @@ static inline class_group class_group_at(const int64_t *d, int64_t t)
 /* Runs the last argument for the vectors of a group: lanes hold rows k .. k + n - 1. */
 #define CLASS_VECTORS(g, k, n, ...)                                                         \
     for (int k = 0; k < (g).rows; k += FNN_LANES) {                                         \
-        const int n = (g).rows - k < FNN_LANES ? (g).rows - k : FNN_LANES;                  \
+        const int n = lanes_of((g).rows - k);                                               \
         __VA_ARGS__                                                                         \
     }
 
@@ -69,7 +69,7 @@ static inline void class_read(const fnn_call *c, const class_group *g, class_tar
 
 VEC vm class_live(const class_targets *r, int k, int n)
 {
-    return vf_ne(vf_load_n(r->live + k, n), vf_zero());
+    return vf_ne(vf_get(r->live + k, n), vf_zero());
 }
 
 /* The reduced loss and the weight it was divided by, from parts (loss, weight); of no weight, 0. */
@@ -90,7 +90,7 @@ static void class_reduce(const fnn_call *c, const fnn_scratch *s, int64_t parts,
 VEC vf class_upstream(const fnn_call *c, int64_t row, vm live, int n, const float *dy, float total)
 {
     vf g = vf_set1(c->dim[3] == LOSS_MEAN ? (total == 0 ? 0 : *dy / total) : *dy);
-    if (c->dim[3] == LOSS_NONE) g = vf_load_n(dy + row, n);
+    if (c->dim[3] == LOSS_NONE) g = vf_get(dy + row, n);
     return vf_sel(live, g, vf_zero());
 }
 
@@ -108,9 +108,9 @@ static void nll_loss_fwd(const fnn_call *c, const fnn_scratch *s)
             class_targets r;
             class_read(c, &g, &r);
             CLASS_VECTORS(g, k, n,
-                const vf w = vf_load_n(r.weight + k, n);
-                const vf l = vf_neg(vf_mul(w, vf_load_n(r.picked + k, n)));
-                if (c->dim[3] == LOSS_NONE) vf_store_n(y + g.row + k, l, n);
+                const vf w = vf_get(r.weight + k, n);
+                const vf l = vf_neg(vf_mul(w, vf_get(r.picked + k, n)));
+                if (c->dim[3] == LOSS_NONE) vf_put(y + g.row + k, l, n);
                 loss = vf_add(loss, l);
                 weight = vf_add(weight, w);)
         }
@@ -139,7 +139,7 @@ static void nll_loss_bwd(const fnn_call *c, const fnn_scratch *s)
             class_read(c, &g, &r);
             CLASS_VECTORS(g, k, n,
                 const vf dl = class_upstream(c, g.row + k, class_live(&r, k, n), n, dy, total);
-                vf_store_n(hit + k, vf_mul(vf_load_n(r.weight + k, n), dl), n);)
+                vf_put(hit + k, vf_mul(vf_get(r.weight + k, n), dl), n);)
             for (int k = 0; k < g.rows; k++)
                 if (r.at[k] >= 0) dx[r.at[k]] -= hit[k];
         }
@@ -155,12 +155,12 @@ static void class_max_sum_columns(const float *x, int64_t classes, const class_g
                                   float *s, float *stage)
 {
     const int staged = classes <= FNN_LOCAL_BYTES / (int64_t)sizeof(float) / CLASS_STAGE;
-    CLASS_VECTORS(*g, k, n, vf_store_n(m + k, vf_set1(-INFINITY), n);)
+    CLASS_VECTORS(*g, k, n, vf_put(m + k, vf_set1(-INFINITY), n);)
     for (int64_t j = 0; j < classes; j++)
         CLASS_VECTORS(*g, k, n,
-            const vf v = vf_load_n(x + j * g->step + k, n);
-            if (staged) vf_store_n(stage + j * CLASS_STAGE + k, v, n);
-            vf_store_n(m + k, vf_max(vf_load_n(m + k, n), v), n);)
+            const vf v = vf_get(x + j * g->step + k, n);
+            if (staged) vf_put(stage + j * CLASS_STAGE + k, v, n);
+            vf_put(m + k, vf_max(vf_get(m + k, n), v), n);)
     if (staged) fold_rows(FOLD_EXP, stage, classes, CLASS_STAGE, g->rows, m, s, 0);
     else fold_rows(FOLD_EXP, x, classes, g->step, g->rows, m, s, 0);
 }
@@ -187,10 +187,10 @@ static vf class_smooth(const fnn_call *c, const class_group *g, int k, int rows,
     const float *w = c->dim[5] ? c->buf[2] : NULL;
     const vf one = vf_set1(1.0f);
     if (g->step != 1) {
-        const vf max = vf_load_n(m, rows);
+        const vf max = vf_get(m, rows);
         vf sum = vf_zero();
         for (int64_t j = 0; j < classes; j++) {
-            const vf low = vf_sub(max, vf_load_n(x + j * g->step, rows));
+            const vf low = vf_sub(max, vf_get(x + j * g->step, rows));
             sum = vf_fma(w ? vf_set1(w[j]) : one, low, sum);
         }
         return sum;
@@ -199,9 +199,9 @@ static vf class_smooth(const fnn_call *c, const class_group *g, int k, int rows,
     for (int i = 0; i < rows; i++, x += classes) {
         vf sum = vf_zero();
         for (int64_t j = 0; j < classes; j += FNN_LANES) {
-            const int n = classes - j < FNN_LANES ? (int)(classes - j) : FNN_LANES;
-            const vf low = vf_sub(vf_set1(m[i]), vf_load_n(x + j, n));
-            const vf term = vf_mul(w ? vf_load_n(w + j, n) : one, low);
+            const int n = lanes_of(classes - j);
+            const vf low = vf_sub(vf_set1(m[i]), vf_get(x + j, n));
+            const vf term = vf_mul(w ? vf_get(w + j, n) : one, low);
             sum = vf_add(sum, vf_sel(vm_first(n), term, vf_zero()));
         }
         sums[i] = vf_hsum(sum);
@@ -230,16 +230,16 @@ static void cross_entropy_fwd(const fnn_call *c, const fnn_scratch *s)
             class_read(c, &g, &r);
             CLASS_VECTORS(g, k, n,
                 const float *m = max + g.row + k;
-                const vf w = vf_load_n(r.weight + k, n);
-                const vf log_s = vf_log(vf_load_n(sum + g.row + k, n));
-                const vf above = vf_sub(vf_load_n(m, n), vf_load_n(r.picked + k, n));
+                const vf w = vf_get(r.weight + k, n);
+                const vf log_s = vf_log(vf_get(sum + g.row + k, n));
+                const vf above = vf_sub(vf_get(m, n), vf_get(r.picked + k, n));
                 vf l = vf_mul(w, vf_add(above, log_s));
                 if (e > 0) {
                     const vf even = vf_fma(vf_set1(all), log_s, class_smooth(c, &g, k, n, m));
                     l = vf_fma(vf_set1(e / (float)d[1]), even, vf_mul(vf_set1(1 - e), l));
                 }
                 l = vf_sel(class_live(&r, k, n), l, vf_zero());
-                if (d[3] == LOSS_NONE) vf_store_n(y + g.row + k, l, n);
+                if (d[3] == LOSS_NONE) vf_put(y + g.row + k, l, n);
                 loss = vf_add(loss, l);
                 weight = vf_add(weight, w);)
         }
@@ -260,11 +260,11 @@ typedef struct {
 VEC void class_slope_at(const class_slope *r, const float *x, float *dx, int n, vf m, vf scale,
                         vf shift, vf w, vm live)
 {
-    vf v = vf_mul(vf_exp(vf_sub(vf_load_n(x, n), m)), scale);
+    vf v = vf_mul(vf_exp(vf_sub(vf_get(x, n), m)), scale);
     if (r->smooth) v = vf_fnma(w, shift, v);
     v = vf_sel(live, v, vf_zero());
-    if (r->acc) v = vf_add(vf_load_n(dx, n), v);
-    vf_store_n(dx, v, n);
+    if (r->acc) v = vf_add(vf_get(dx, n), v);
+    vf_put(dx, v, n);
 }
 
 static void class_slope_columns(const class_slope *r, const float *x, float *dx, const float *w,
@@ -273,9 +273,9 @@ static void class_slope_columns(const class_slope *r, const float *x, float *dx,
     for (int64_t j = 0; j < classes; j++, x += g->step, dx += g->step) {
         const vf weight = vf_set1(w ? w[j] : 1);
         CLASS_VECTORS(*g, k, n,
-            const vm live = vf_ne(vf_load_n(r->live + k, n), vf_zero());
-            class_slope_at(r, x + k, dx + k, n, vf_load_n(r->m + k, n), vf_load_n(r->scale + k, n),
-                           vf_load_n(r->shift + k, n), weight, live);)
+            const vm live = vf_ne(vf_get(r->live + k, n), vf_zero());
+            class_slope_at(r, x + k, dx + k, n, vf_get(r->m + k, n), vf_get(r->scale + k, n),
+                           vf_get(r->shift + k, n), weight, live);)
     }
 }
 
@@ -286,8 +286,8 @@ static void class_slope_rows(const class_slope *r, const float *x, float *dx, co
         const vf m = vf_set1(r->m[k]), scale = vf_set1(r->scale[k]), shift = vf_set1(r->shift[k]);
         const vm live = vf_ne(vf_set1(r->live[k]), vf_zero());
         for (int64_t j = 0; j < classes; j += FNN_LANES) {
-            const int n = classes - j < FNN_LANES ? (int)(classes - j) : FNN_LANES;
-            const vf weight = w ? vf_load_n(w + j, n) : vf_set1(1.0f);
+            const int n = lanes_of(classes - j);
+            const vf weight = w ? vf_get(w + j, n) : vf_set1(1.0f);
             class_slope_at(r, x + j, dx + j, n, m, scale, shift, weight, live);
         }
     }
@@ -313,12 +313,12 @@ static void cross_entropy_bwd(const fnn_call *c, const fnn_scratch *s)
             CLASS_VECTORS(g, k, n,
                 const vm live = class_live(&r, k, n);
                 const vf dl = class_upstream(c, g.row + k, live, n, c->grad[3], total);
-                const vf own = vf_mul(vf_mul(vf_load_n(r.weight + k, n), vf_set1(1 - e)), dl);
+                const vf own = vf_mul(vf_mul(vf_get(r.weight + k, n), vf_set1(1 - e)), dl);
                 const vf even = vf_mul(dl, vf_set1(e / (float)d[1]));
                 const vf both = vf_fma(even, all, own);
-                vf_store_n(hit + k, own, n);
-                vf_store_n(slope.shift + k, even, n);
-                vf_store_n(slope.scale + k, vf_div(both, vf_load_n(sum + g.row + k, n)), n);)
+                vf_put(hit + k, own, n);
+                vf_put(slope.shift + k, even, n);
+                vf_put(slope.scale + k, vf_div(both, vf_get(sum + g.row + k, n)), n);)
             slope.m = max + g.row, slope.live = r.live;
             slope.smooth = e > 0, slope.acc = c->acc & 1;
             if (g.step == 1) class_slope_rows(&slope, x + g.at, dx + g.at, w, d[1], &g);
@@ -337,8 +337,8 @@ VEC vf soft_target(const fnn_call *c, int64_t row, int64_t j, int n, vf *w)
 {
     const float *t = (const float *)c->buf[1] + row * c->dim[1];
     const vf keep = vf_set1(1 - c->f[0]), even = vf_set1(c->f[0] / (float)c->dim[1]);
-    *w = c->dim[3] ? vf_load_n((const float *)c->buf[2] + j, n) : vf_set1(1.0f);
-    return vf_sel(vm_first(n), vf_mul(vf_fma(vf_load_n(t + j, n), keep, even), *w), vf_zero());
+    *w = c->dim[3] ? vf_get((const float *)c->buf[2] + j, n) : vf_set1(1.0f);
+    return vf_sel(vm_first(n), vf_mul(vf_fma(vf_get(t + j, n), keep, even), *w), vf_zero());
 }
 
 /* The loss of one row; stats = m, s, S, each n apart. */
@@ -351,9 +351,9 @@ static float soft_row(const fnn_call *c, int64_t row, float *stats)
     const vf max = vf_set1(m), log_s = vf_log(vf_set1(s));
     vf loss = vf_zero(), all = vf_zero(), w;
     for (int64_t j = 0; j < classes; j += FNN_LANES) {
-        const int n = classes - j < FNN_LANES ? (int)(classes - j) : FNN_LANES;
+        const int n = lanes_of(classes - j);
         const vf q = soft_target(c, row, j, n, &w);
-        const vf surprise = vf_add(vf_sub(max, vf_load_n(x + j, n)), log_s);
+        const vf surprise = vf_add(vf_sub(max, vf_get(x + j, n)), log_s);
         loss = vf_add(loss, vf_sel(vm_first(n), vf_mul(q, surprise), vf_zero()));
         all = vf_add(all, q);
     }
@@ -395,13 +395,13 @@ static void soft_slope(const fnn_call *c, int64_t row, float dl, int slot)
     const vf scale = vf_set1(all / s), keep = vf_set1(1 - c->f[0]);
     float *dx = c->grad[slot] + row * classes;
     for (int64_t j = 0; j < classes; j += FNN_LANES) {
-        const int n = classes - j < FNN_LANES ? (int)(classes - j) : FNN_LANES;
-        vf w, q = soft_target(c, row, j, n, &w), low = vf_sub(max, vf_load_n(x + j, n)), v;
+        const int n = lanes_of(classes - j);
+        vf w, q = soft_target(c, row, j, n, &w), low = vf_sub(max, vf_get(x + j, n)), v;
         if (slot == 0) v = vf_sub(vf_mul(vf_exp(vf_neg(low)), scale), q);
         else v = vf_mul(vf_mul(keep, w), vf_add(low, log_s));
         v = vf_mul(v, g);
-        if (c->acc >> slot & 1) v = vf_add(vf_load_n(dx + j, n), v);
-        vf_store_n(dx + j, v, n);
+        if (c->acc >> slot & 1) v = vf_add(vf_get(dx + j, n), v);
+        vf_put(dx + j, v, n);
     }
 }
 

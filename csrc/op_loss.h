@@ -39,15 +39,15 @@ static inline loss_operands loss_open(const fnn_call *c)
 VEC loss_at loss_load(loss_operands o, int64_t i, int n)
 {
     const vf one = vf_set1(1.0f);
-    return (loss_at){vf_load_n(o.x + i, n), vf_load_n(o.t + i, n),
-                     o.w ? vf_load_n(o.w + i, n) : one, o.pos ? vf_load_n(o.pos + i, n) : one};
+    return (loss_at){vf_get(o.x + i, n), vf_get(o.t + i, n),
+                     o.w ? vf_get(o.w + i, n) : one, o.pos ? vf_get(o.pos + i, n) : one};
 }
 
 /* Runs the last argument for vectors v = 0, 1, ... of n elements: i = first element, m = lanes. */
 #define LOSS_VECTORS(n, first, last, i, m, ...)                                             \
     for (int64_t v_ = (first); v_ < (last); v_++) {                                         \
         const int64_t i = v_ * FNN_LANES;                                                   \
-        const int m = (n) - i < FNN_LANES ? (int)((n) - i) : FNN_LANES;                     \
+        const int m = lanes_of((n) - i);                                                    \
         __VA_ARGS__                                                                         \
     }
 
@@ -65,7 +65,7 @@ VEC void loss_fwd(const fnn_call *c, const fnn_scratch *s, loss_term value)
         LOSS_VECTORS(n, first, last, i, m,
             const vf l = value(loss_load(o, i, m), c->f);
             if (reduce) sum = vf_add(sum, m == FNN_LANES ? l : vf_sel(vm_first(m), l, vf_zero()));
-            else vf_store_n(y + i, l, m);)
+            else vf_put(y + i, l, m);)
         if (reduce) s->shared[p] = vf_hsum(sum);
     }
     if (!reduce) return;
@@ -90,10 +90,10 @@ VEC void loss_slope(const fnn_call *c, int slot, loss_term slope)
     FNN_FOR
     for (int64_t p = 0; p < parts; p++)
         LOSS_VECTORS(n, vectors * p / parts, vectors * (p + 1) / parts, i, m,
-            const vf g = reduce ? scale : vf_load_n(dy + i, m);
+            const vf g = reduce ? scale : vf_get(dy + i, m);
             vf d = vf_mul(slope(loss_load(o, i, m), c->f), g);
-            if (acc) d = vf_add(vf_load_n(dx + i, m), d);
-            vf_store_n(dx + i, d, m);)
+            if (acc) d = vf_add(vf_get(dx + i, m), d);
+            vf_put(dx + i, d, m);)
 }
 
 /* NAME_fwd from NAME_value, NAME_bwd from NAME_dx and NAME_dt. */

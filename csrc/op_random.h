@@ -8,9 +8,8 @@
 #ifndef FNN_OP_RANDOM_H
 #define FNN_OP_RANDOM_H
 
-#include "parallel.h"
 #include "philox.h"
-#include "vmath.h"
+#include "sums.h"
 
 typedef struct { uint64_t seed, offset; } rng_key;
 
@@ -29,7 +28,7 @@ static inline rng_key rng_next(int64_t *state)
 /* How many of the 16 lanes at element i are among n. */
 static inline int rng_lanes(int64_t i, int64_t n)
 {
-    return n - i >= FNN_LANES ? FNN_LANES : n > i ? (int)(n - i) : 0;
+    return n > i ? lanes_of(n - i) : 0;
 }
 
 /* Runs `body` with w = the words of numbers i .. i + 63, for i = 0, 64, ... below n. */
@@ -59,7 +58,7 @@ static void uniform_fwd(const fnn_call *c, const fnn_scratch *s)
         for (int k = 0; k < 4; k++) {
             const vf u = philox_uniform(r.w[k]);
             const int64_t j = i + k * FNN_LANES;
-            vf_store_n(y + j, vf_add(vf_mul(u, span), low), rng_lanes(j, n));
+            vf_put(y + j, vf_add(vf_mul(u, span), low), rng_lanes(j, n));
         });
 }
 
@@ -80,8 +79,8 @@ static void normal_fwd(const fnn_call *c, const fnn_scratch *s)
             const int64_t j = i + k * FNN_LANES;
             vf sine, cosine;
             vf_sincos2pi(philox_uniform(r.w[k + 1]), &sine, &cosine);
-            vf_store_n(y + j, vf_fma(vf_mul(radius, cosine), std, mean), rng_lanes(j, n));
-            vf_store_n(y + j + FNN_LANES, vf_fma(vf_mul(radius, sine), std, mean),
+            vf_put(y + j, vf_fma(vf_mul(radius, cosine), std, mean), rng_lanes(j, n));
+            vf_put(y + j + FNN_LANES, vf_fma(vf_mul(radius, sine), std, mean),
                        rng_lanes(j + FNN_LANES, n));
         });
 }
@@ -99,9 +98,9 @@ static void bernoulli_fwd(const fnn_call *c, const fnn_scratch *s)
         for (int k = 0; k < 4; k++) {
             const int64_t j = i + k * FNN_LANES;
             const int lanes = rng_lanes(j, n);
-            const vf q = stride ? vf_load_n(p + j, lanes) : vf_set1(*p);
+            const vf q = stride ? vf_get(p + j, lanes) : vf_set1(*p);
             const vm hit = vf_lt(philox_uniform(r.w[k]), q);
-            vf_store_n(y + j, vf_sel(hit, vf_set1(1.0f), vf_zero()), lanes);
+            vf_put(y + j, vf_sel(hit, vf_set1(1.0f), vf_zero()), lanes);
         });
 }
 
@@ -138,9 +137,9 @@ static inline void dropout_apply(const float *x, float *y, int64_t n, rng_key ke
             const int64_t j = i + k * FNN_LANES;
             const int lanes = rng_lanes(j, n);
             const vm keep = vf_ge(philox_uniform(r.w[k]), p);
-            vf v = vf_mul(vf_load_n(x + j, lanes), vf_sel(keep, scale, vf_zero()));
-            if (acc) v = vf_add(vf_load_n(y + j, lanes), v);
-            vf_store_n(y + j, v, lanes);
+            vf v = vf_mul(vf_get(x + j, lanes), vf_sel(keep, scale, vf_zero()));
+            if (acc) v = vf_add(vf_get(y + j, lanes), v);
+            vf_put(y + j, v, lanes);
         });
 }
 
