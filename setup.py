@@ -18,7 +18,8 @@ ISAS = {
 ARCH = {"amd64": "x86_64", "arm64": "aarch64"}.get(
     platform.machine().lower(), platform.machine().lower()
 )
-FLAGS = "-std=c11 -O3 -ffp-contract=off -fno-math-errno -fvisibility=hidden -g0 -Wall -Wextra".split()
+FLAGS = ["-std=c11", "-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden",
+         "-Wall", "-Wextra"]
 OPENMP = [] if sys.platform == "darwin" else ["-fopenmp"]   # Apple's clang ships without OpenMP
 
 

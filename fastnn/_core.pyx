@@ -13,16 +13,16 @@ from cpython.buffer cimport (
 )
 from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
-from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE, PyObject
-from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uintptr_t
+from cpython.object cimport Py_EQ, Py_GT, Py_LE, Py_LT, Py_NE
+from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from operator import attrgetter, index as as_index
+from operator import index as as_index
 
 import numpy as np
 
-from .errors import DTypeError, GraphError, IndexRangeError, ShapeError
+from .errors import DTypeError, GraphError, ShapeError
 
 cdef enum:
     MAX_RANK = 32
@@ -1534,7 +1534,8 @@ cdef class Tensor:
     def data(self, Tensor value not None):
         realize(value)
         if value.dtype is not self.dtype or value.shape != self.shape:
-            raise ShapeError(f"data: got {value.dtype.name} {value.shape}; need {self.dtype.name} {self.shape}")
+            raise ShapeError(f"data: got {value.dtype.name} {value.shape}; "
+                             f"need {self.dtype.name} {self.shape}")
         attach(self, value.store)
         self.data = value.data
 
@@ -1824,7 +1825,7 @@ def capture(bint on):
 
 
 def op_info(str name, unsigned want=0xffff):
-    """What ops.def says of an op: input gradients, slots backward needs for those wanted, inputs it changes."""
+    """What ops.def says of an op: input gradients, slots backward reads for them, inputs changed."""
     cdef const fnn_op_info *i = &fnn_ops[<int>OPS[name]]
     return {"diff": i.diff, "needs": fnn_needs(OPS[name], want), "writes": i.writes}
 

@@ -1,4 +1,4 @@
-"""What import decides once: threads, instruction set and backend, all overridable by environment."""
+"""What import decides once: threads, instruction set and backend, all overridable by variables."""
 
 from __future__ import annotations
 

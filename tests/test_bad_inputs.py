@@ -1,7 +1,7 @@
-"""The catalogue of bad inputs: each raises the named error, in C and NumPy alike, and changes nothing.
+"""The catalogue of bad inputs: each raises the named error, in C and in NumPy, and changes nothing.
 
-For every row: no crash; the same type and text from both backends; inputs, parameters and the random
-state as before; the next valid call gives the same bits.
+For every row: no crash; the same type and text from both backends; inputs, parameters and the
+random state as before; the next valid call gives the same bits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ NUMPY_RUN = _core.backend_is_numpy()
 
 def f(*shape: int) -> fastnn.Tensor:
     """A float32 tensor that depends on its shape only."""
-    return fastnn.tensor(np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32))
+    rng = np.random.default_rng(sum(shape))
+    return fastnn.tensor(rng.standard_normal(shape).astype(np.float32))
 
 
 def i(*values: int) -> fastnn.Tensor:
@@ -188,7 +189,8 @@ GRAPH = [
     Bad("grad-type", lambda: setattr(leaf(3), "grad", 3), TypeError, "grad"),
     Bad("numpy-of-tracked", lambda: leaf(3).numpy(), GraphError, "detach"),
     Bad("computed-requires-no-grad", lambda: (leaf(3) * 2).requires_grad_(False), GraphError),
-    Bad("weight-gradient", lambda: F.cross_entropy(leaf(2, 3), i(0, 1), weight=leaf(3)), GraphError),
+    Bad("weight-gradient", lambda: F.cross_entropy(leaf(2, 3), i(0, 1), weight=leaf(3)),
+        GraphError),
 ]
 
 VALUES = [
@@ -300,4 +302,5 @@ def test_all_targets_ignored() -> None:
 
 def test_variance_survives_a_large_mean() -> None:
     x = np.random.default_rng(0).standard_normal(10_000).astype(np.float32) + 1e4
-    assert fastnn.tensor(x).var().item() == pytest.approx(x.astype(np.float64).var(ddof=1), rel=1e-4)
+    expected = x.astype(np.float64).var(ddof=1)
+    assert fastnn.tensor(x).var().item() == pytest.approx(expected, rel=1e-4)

@@ -65,8 +65,8 @@ def test_backward(case: Case) -> None:
             want = [False] * len(ins)
             for j, m in zip(inputs, mask, strict=True):
                 want[j] = m
-            expected = launch.reference_grad(ins, outs, [None if g is None else g.copy() for g in wide],
-                                             want)
+            copies = [None if g is None else g.copy() for g in wide]
+            expected = launch.reference_grad(ins, outs, copies, want)
             base = [rng.standard_normal(a.shape).astype(np.float32) for a in launch.ins]
             check_gradients(case, launch, gouts, want, expected, base)
 
@@ -115,7 +115,8 @@ def check_differences(launch: Launch, gradient: Any) -> None:
 
     def objective() -> float:
         results = launch.reference([a.copy() for a in ins])
-        return sum(float((g * y).sum()) for g, y in zip(gouts, results, strict=True) if g is not None)
+        pairs = zip(gouts, results, strict=True)
+        return sum(float((g * y).sum()) for g, y in pairs if g is not None)
 
     h = 1e-3
     for j in inputs:

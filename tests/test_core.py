@@ -128,7 +128,8 @@ def test_read_only_memory_is_never_written():
     "bad",
     [np.array([1, "a"], object), np.zeros(2, complex), np.zeros(2, "M8[s]"), np.zeros(2, "i4,f4"),
      np.ma.masked_array([1.0], [True]), ["a"], [object()], None, "text"],
-    ids=["object", "complex", "datetime", "structured", "masked", "strings", "objects", "None", "str"],
+    ids=["object", "complex", "datetime", "structured", "masked", "strings", "objects", "None",
+         "str"],
 )
 def test_foreign_dtypes_are_refused(bad):
     with pytest.raises(DTypeError):

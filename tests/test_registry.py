@@ -52,7 +52,8 @@ def test_imports_point_down(path):
     for module, line in imports(path):
         assert module.split(".")[0] not in PEERS, f"{path}:{line} imports a peer"
         if own == "reference":
-            assert module.split(".")[0] in ("numpy", "__future__", "collections", "importlib", "math",
+            assert module.split(".")[0] in ("numpy", "__future__", "collections", "importlib",
+                                            "math",
                                             "typing", "fastnn"), f"{path}:{line}"
         other = layer(module)
         if own and other:

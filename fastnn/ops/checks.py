@@ -31,7 +31,8 @@ def need_index(
     at = first_outside(t, low, n, skip)
     if at < 0:
         return
-    place, rest = [], at
+    place: list[int] = []
+    rest = at
     for size in reversed(t.shape):
         place.insert(0, rest % size)
         rest //= size

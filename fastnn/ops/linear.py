@@ -50,7 +50,9 @@ def matmul(input: Any, other: Any) -> Tensor:
     if len(shape_a) == len(shape_b) == 2 and shape_a[1] == shape_b[0]:
         return _product(a, b, (shape_a[0], shape_b[1]), (*shape_a, shape_b[1]))
     if not shape_a or not shape_b:
-        raise ShapeError(f"matmul: shapes: got {shape_a} and {shape_b}; need at least one axis each")
+        raise ShapeError(
+            f"matmul: shapes: got {shape_a} and {shape_b}; need at least one axis each"
+        )
     row, column = a.ndim == 1, b.ndim == 1
     if row:
         a = _core.view(a, (1, *a.shape))
@@ -73,7 +75,7 @@ def _batched(
     a: Tensor, b: Tensor, batch_a: list[int], batch_b: list[int], m: int, n: int, k: int
 ) -> Tensor:
     """The product of matrices with checked inner sizes."""
-    if not batch_b and batch_a and transpose_source(a) is None:  # a shared right operand: one tall product
+    if not batch_b and batch_a and transpose_source(a) is None:  # shared right: one tall product
         rows = m
         for s in batch_a:
             rows *= s
@@ -107,7 +109,9 @@ def _broadcast_batch(a: list[int], b: list[int]) -> list[int]:
     a, b = [1] * (rank - len(a)) + a, [1] * (rank - len(b)) + b
     for x, y in zip(a, b, strict=True):
         if x != y and 1 not in (x, y):
-            raise ShapeError(f"matmul: batch axes: got {tuple(a)} and {tuple(b)}; need equal sizes or 1")
+            raise ShapeError(
+                f"matmul: batch axes: got {tuple(a)} and {tuple(b)}; need equal sizes or 1"
+            )
     return [y if x == 1 else x for x, y in zip(a, b, strict=True)]
 
 
@@ -132,7 +136,9 @@ def _product_of_rank(name: str, input: Any, other: Any, rank_a: int, rank_b: int
     """matmul for operands of stated ranks."""
     a, b = as_tensor(input), as_tensor(other)
     if (a.ndim, b.ndim) != (rank_a, rank_b):
-        raise ShapeError(f"{name}: shapes: got {a.shape} and {b.shape}; need {rank_a} and {rank_b} axes")
+        raise ShapeError(
+            f"{name}: shapes: got {a.shape} and {b.shape}; need {rank_a} and {rank_b} axes"
+        )
     return matmul(a, b)
 
 

@@ -158,7 +158,9 @@ def kl_div_log_grad(
 # ---------------------------------------------------------------- losses of class scores
 
 
-def _picked(target: np.ndarray, w: np.ndarray, dim: list[int], dtype: Any) -> tuple[Any, Any]:
+def _picked(
+    target: np.ndarray, w: np.ndarray, dim: list[int], dtype: Any
+) -> tuple[Any, Any, Any]:
     """Which targets count and the weight of each, (n, d); and [j = target], (n, c, d)."""
     n, classes, d, _, ignored, weighted = dim[:6]
     t = target.reshape(n, d)

@@ -31,7 +31,7 @@ def words(seed: int, offset: int, n: int) -> np.ndarray:
     seed, offset = seed % 2**64, offset % 2**64
     count = np.arange((n + 63) // 64 * 16, dtype=np.uint64)
     counter = [count & MASK, count >> HALF, offset % 2**32, offset >> 32]
-    w = np.stack(philox([np.broadcast_to(np.uint64(x), count.shape) for x in counter],
+    w = np.stack(philox([np.broadcast_to(np.asarray(x, np.uint64), count.shape) for x in counter],
                         [seed % 2**32, seed >> 32]))
     return w.reshape(4, -1, 16).swapaxes(0, 1).reshape(-1)[:n]
 

@@ -35,7 +35,8 @@ class Launch:
 
     def reference_grad(self, ins, outs, gouts, want) -> list[Any]:
         with np.errstate(all="ignore"):
-            grads = self.backward(self.hide(ins, 0, want), self.hide(outs, len(ins), want), gouts, want,
+            grads = self.backward(self.hide(ins, 0, want), self.hide(outs, len(ins), want), gouts,
+                                  want,
                                   self.dim, self.f)
         return [None if g is None else np.reshape(g, a.shape)
                 for g, a in zip(grads, self.ins, strict=True)]
