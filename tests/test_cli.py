@@ -15,6 +15,7 @@ from typer.testing import CliRunner  # noqa: E402
 
 import fastnn  # noqa: E402
 from fastnn.cli.app import app  # noqa: E402
+from fastnn.cli.predict import read_image  # noqa: E402
 from fastnn.data import datasets  # noqa: E402
 
 
@@ -60,6 +61,30 @@ def test_predict(trained, tmp_path, invert):
     assert right >= 8
 
 
+def test_the_demo_draws_a_digit_to_try(trained):
+    out, text = trained
+    command = re.search(r"fastnn (predict \S+ \S+)", text.replace("\n", " "))[1]
+    result = invoke(*command.split())
+    assert result.exit_code == 0, result.output
+    assert result.output.count("%") == 3
+
+
+def test_pictures_are_framed_as_mnist_is(tmp_path):
+    picture = np.full((200, 300), 250, np.uint8)
+    picture[20:120, 200:240] = 10                           # off centre, 100 high, 40 wide
+    Image.fromarray(picture).save(tmp_path / "bar.png")
+    framed = read_image(tmp_path / "bar.png", (1, 28, 28), 20)[0, 0]
+    rows, columns = np.flatnonzero(framed.max(1)), np.flatnonzero(framed.max(0))
+    assert (rows[0], rows[-1], columns[0], columns[-1]) == (4, 23, 10, 17)
+    assert framed.max() == 1 and framed.min() == 0
+
+
+def test_an_empty_picture_is_refused(tmp_path):
+    Image.new("L", (50, 50), 255).save(tmp_path / "empty.png")
+    with pytest.raises(ValueError, match="empty picture"):
+        read_image(tmp_path / "empty.png", (1, 28, 28), 20)
+
+
 def test_predict_refuses_bad_files(trained, tmp_path):
     model, image = trained[0] / "digits-mlp.safetensors", tmp_path / "digit.png"
     digit_image(image)
@@ -92,6 +117,20 @@ def test_mnist_without_its_files_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     result = invoke("train", "mnist", "--out", tmp_path)
     assert result.exit_code == 1 and "FASTNN_DATA" in result.output
+
+
+def test_download_is_asked_for_only_by_its_flag(monkeypatch, tmp_path):
+    asked = []
+
+    def load_mnist(download):
+        asked.append(download)
+        raise OSError("no network [today]")
+
+    monkeypatch.setattr(datasets, "load_mnist", load_mnist)
+    for flags in ([], ["--download"]):
+        result = invoke("train", "mnist", "--out", tmp_path, *flags)
+        assert result.exit_code == 1 and "no network [today]" in result.output
+    assert asked == [False, True]
 
 
 def test_the_same_seed_gives_the_same_model(tmp_path):

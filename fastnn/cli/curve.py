@@ -8,6 +8,7 @@ def draw_curve(history: dict[str, list[float]], path: str, title: str) -> str:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator, PercentFormatter
     except ModuleNotFoundError:
         return 'none: pip install "fastnn-engine[plot]"'
     epochs = range(1, len(history["loss"]) + 1)
@@ -16,16 +17,17 @@ def draw_curve(history: dict[str, list[float]], path: str, title: str) -> str:
     loss, accuracy = figure.subplots(1, 2)
     marker = "o" if len(epochs) == 1 else None
     for axis, key in ((loss, "loss"), (accuracy, "accuracy")):
-        axis.plot(epochs, history[key], label="training", color="#4c72b0", marker=marker)
-        axis.plot(epochs, history[f"test_{key}"], label="test", color="#dd8452", marker=marker)
+        for curve, label, color in ((key, "training, during the epoch", "#4c72b0"),
+                                    (f"test_{key}", "test, after the epoch", "#dd8452")):
+            axis.plot(epochs, history[curve], label=label, color=color, marker=marker)
         axis.set_xlabel("epoch")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
         axis.legend(frameon=False)
     loss.set_ylabel("cross-entropy (nats)")
     loss.set_ylim(bottom=0)
     accuracy.set_ylabel("accuracy")
-    accuracy.yaxis.set_major_formatter(lambda v, _: f"{v:.0%}")
-    best = max(history["test_accuracy"])
-    figure.suptitle(f"{title}: best test accuracy {best:.2%}", fontsize=11)
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1))
+    figure.suptitle(f"{title}: test accuracy {history['test_accuracy'][-1]:.2%}", fontsize=11)
     figure.savefig(path)
     return path

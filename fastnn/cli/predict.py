@@ -73,7 +73,7 @@ def read_image(path: Path, image: tuple[int, int, int], box: int) -> np.ndarray:
     if border.mean() > 127:                             # dark ink on light paper
         gray = ImageOps.invert(gray)
     gray = ImageOps.autocontrast(gray)
-    ink = gray.point(lambda value: 255 * (value > 64)).getbbox()
+    ink = gray.point(lambda value: 255 * (value > 127)).getbbox()
     if ink is None:
         raise ValueError(f"{path}: got an empty picture; need one of a digit")
     digit = ImageOps.contain(gray.crop(ink), (box, box), Image.Resampling.BOX)
@@ -94,6 +94,6 @@ def _centred(digit: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def write_sample(path: Path, pixels: np.ndarray) -> None:
-    """One image (1, H, W) in [0, 1] as a picture: dark strokes on light ground, enlarged."""
-    gray = _pillow().fromarray(np.uint8(255 - 255 * pixels[0]))
-    gray.resize((240, 240), _pillow().Resampling.BICUBIC).save(path)
+    """One image (1, H, W) in [0, 1] as a picture: dark squares on light ground."""
+    paper = np.pad(np.uint8(255 - 255 * pixels[0]), 2, constant_values=255)
+    _pillow().fromarray(paper).resize((240, 240), _pillow().Resampling.NEAREST).save(path)

@@ -126,7 +126,8 @@ def confusion_table(predicted: np.ndarray, actual: np.ndarray, classes: list[str
     """Rows: true class; columns: predicted class."""
     n = len(classes)
     counts = np.bincount(actual * n + predicted, minlength=n * n).reshape(n, n)
-    table = Table(title="confusion: rows are true, columns predicted", title_justify="left")
+    table = Table(title="\nconfusion: rows are true, columns predicted",
+                  title_justify="left", title_style="")
     table.add_column("", justify="right", style="bold")
     for name in classes:
         table.add_column(name, justify="right")
