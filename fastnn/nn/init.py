@@ -148,7 +148,8 @@ def eye_(tensor: Tensor) -> Tensor:
     """
     if _open("eye_", tensor).ndim != 2:
         raise ShapeError(f"eye_: tensor: got shape {tensor.shape}; need two axes")
-    return _write(tensor, np.eye(*tensor.shape))
+    rows, columns = tensor.shape
+    return _write(tensor, np.eye(rows, columns))
 
 
 def _fans(tensor: Tensor) -> tuple[int, int]:

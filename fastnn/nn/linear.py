@@ -125,8 +125,8 @@ class Perceptron(Module):
             if not bool(((y == 0) | (y == 1)).all()):
                 raise ValueError("perceptron: y: got other values; need 0 and 1")
             error = y - self(x)
-            self.weight += lr * matmul(error.mT, x)
-            self.bias += lr * error.sum(0)
+            self.weight.add_(lr * matmul(error.mT, x))
+            self.bias.add_(lr * error.sum(0))
             return int(error.abs().sum().item())
         finally:
             _core.set_grad_enabled(mode)

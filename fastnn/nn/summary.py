@@ -96,7 +96,7 @@ def _own_parameters(model: Module) -> Iterator[list[Tensor]]:
     """Each module's parameters, without those of modules below and those already counted."""
     seen: set[int] = set()
     for module in model.modules():
-        own = [p for p in module.parameters(recurse=False) if id(p) not in seen]
+        own: list[Tensor] = [p for p in module.parameters(recurse=False) if id(p) not in seen]
         seen.update(id(p) for p in own)
         yield own
 

@@ -321,6 +321,7 @@ def _class_loss(
     if x.dtype is not F32:
         need_float32(op, input=x)
     shape = x.shape
+    need: tuple[int, ...]
     if len(shape) == 2:
         (n, classes), d, need = shape, 1, shape[:1]
     elif len(shape) > 2:
