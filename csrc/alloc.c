@@ -100,7 +100,6 @@ static void trim(int64_t keep)
 static block *fresh(size_t bytes)
 {
     if (max_bytes && live + cached + (int64_t)bytes > max_bytes) trim(0);
-    if (max_bytes && live + (int64_t)bytes > max_bytes) return NULL;
     if (bytes >= ASK_SYSTEM) {
         size_t room = available_bytes();
         if (room && bytes > room) trim(0);
@@ -122,7 +121,9 @@ void *fnn_malloc(size_t bytes)
     fnn_acquire(&lock);
     block *b = NULL;
     count++;
-    if (!(fail_in && --fail_in == 0)) {
+    const int refused = (fail_in && --fail_in == 0)
+                        || (max_bytes && live + (int64_t)rounded > max_bytes);
+    if (!refused) {
         b = cache[cls];
         if (b) {
             cache[cls] = b->next;

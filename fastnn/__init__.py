@@ -1,6 +1,6 @@
 """fastnn: neural networks on the CPU, fast and with the same bits at any thread count."""
 
-# ruff: noqa: E402, I001
+# ruff: noqa: E402, F403, I001
 from ._runtime import load_core
 
 load_core()
@@ -45,7 +45,18 @@ from .errors import (
     ShapeError,
     UnsupportedOpError,
 )
-from .ops import *  # noqa: F403
+from .ops.activation import *
+from .ops.cast import *
+from .ops.compare import *
+from .ops.creation import *
+from .ops.indexing import *
+from .ops.linear import *
+from .ops.loss import *
+from .ops.movement import *
+from .ops.pointwise import *
+from .ops.random import *
+from .ops.reduce import *
+from .ops.sorting import *
 from .serialization import load, save
 
 dtype = DType
@@ -60,4 +71,4 @@ bool = DTYPES["bool"]
 __version__ = "0.1.0"
 start()
 
-from . import autograd, cuda, data, nn, optim, utils  # noqa: E402
+from . import autograd, cuda, data, limits, nn, optim, utils  # noqa: E402

@@ -285,6 +285,7 @@ cdef int n_threads = 1
 cdef long long n_records = 0
 cdef dict reference = None              # op id -> (forward, backward) in NumPy
 cdef list captured = None
+cdef bint anomaly = False               # stop at the first NaN and name its op
 
 cdef double DROP_GIL_NS = 20000.0       # dropping and retaking the GIL must be worth it
 
@@ -353,9 +354,23 @@ cdef int launch(fnn_call *c, tuple inputs, tuple outputs, bint in_place, int sav
     elif in_place and (<Tensor>outputs[0]).edge is not None and fnn_grad_mode(-1):
         (<Tensor>outputs[0]).edge = None        # overwritten by what needs no gradient
         (<Tensor>outputs[0]).wants_grad = False
+    if anomaly:
+        for j in range(n_out - saved):
+            t = <Tensor>outputs[j]
+            if t.dtype is F32:
+                refuse_nan(<float *>t.data, t.n, f"{OP_NAMES[c.op]}: output {j}")
     if captured is not None:
         captured.append((OP_NAMES[c.op], inputs, outputs, saved,
                          [c.dim[j] for j in range(FNN_DIMS)], [c.f[j] for j in range(4)]))
+    return 0
+
+
+cdef int refuse_nan(const float *x, long long n, str what) except -1:
+    """Anomaly detection: name the first NaN."""
+    cdef long long i
+    for i in range(n):
+        if x[i] != x[i]:
+            raise GraphError(f"{what}: got NaN at element {i}; need numbers: detect_anomaly is on")
     return 0
 
 
@@ -924,11 +939,16 @@ def backward(Tensor root not None, gradient=None, bint retain_graph=False, tuple
         for i in range(n):
             plan_record(<Record>(<tuple>order[i])[1], &calls[i], buffers, leaves, only)
             ns += fnn_cost_ns(&calls[i], True)
-        if reference is None:
+        if reference is None and not anomaly:
             run(calls, n, True, ns)
         else:
             for i in range(n):
-                backward_reference(<Record>(<tuple>order[i])[1], &calls[i])
+                if reference is None:
+                    run(&calls[i], 1, True, 0)
+                else:
+                    backward_reference(<Record>(<tuple>order[i])[1], &calls[i])
+                if anomaly:
+                    refuse_nan_gradients(<Record>(<tuple>order[i])[1], &calls[i])
     finally:
         free(calls)
         for _, record in order:
@@ -942,6 +962,14 @@ def backward(Tensor root not None, gradient=None, bint retain_graph=False, tuple
         leaf = <Tensor>leaf_
         leaf.gradient = <Tensor>g
         leaf.gradient.store.version += 1
+
+
+cdef int refuse_nan_gradients(Record r, fnn_call *c) except -1:
+    cdef int j
+    for j in range(c.n_in):
+        if c.grad[j] != NULL:
+            refuse_nan(c.grad[j], r.numel[j], f"{OP_NAMES[c.op]}: gradient of input {j}")
+    return 0
 
 
 cdef Tensor check_gradient(Tensor root, object gradient):
@@ -1798,6 +1826,13 @@ def alloc_count():
 def trim():
     """Give freed tensor memory back to the system."""
     fnn_trim()
+
+
+def set_detect_anomaly(bint on):
+    """Stop at the first NaN an op or its gradient makes, from now on; returns what it was."""
+    global anomaly
+    old, anomaly = anomaly, on
+    return bool(old)
 
 
 def set_max_bytes(long long n):

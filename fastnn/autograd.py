@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from . import _core
@@ -12,7 +13,8 @@ from ._core import Tensor
 from .errors import GraphError
 
 __all__ = [
-    "enable_grad", "grad", "inference_mode", "is_grad_enabled", "no_grad", "set_grad_enabled",
+    "detect_anomaly", "enable_grad", "grad", "inference_mode", "is_grad_enabled", "no_grad",
+    "set_grad_enabled",
 ]
 
 
@@ -54,6 +56,28 @@ def grad(
         raise GraphError(f"grad: inputs[{unused[0]}]: got a tensor that no output depends on; need "
                          "allow_unused=True to get None for it")
     return tuple(total)
+
+
+@contextmanager
+def detect_anomaly(mode: bool = True) -> Iterator[None]:
+    """While inside, the first NaN that an op or its gradient makes is a GraphError naming the op.
+
+    For finding faults: it reads every result, and a backward pass that stops half way leaves
+    partial sums in gradients that were there before it.
+
+    Example:
+        >>> import fastnn
+        >>> with fastnn.autograd.detect_anomaly():
+        ...     fastnn.tensor([-1.0]).sqrt()
+        Traceback (most recent call last):
+        fastnn.errors.GraphError: sqrt: output 0: got NaN at element 0; need numbers: \
+detect_anomaly is on
+    """
+    old = _core.set_detect_anomaly(mode)
+    try:
+        yield
+    finally:
+        _core.set_detect_anomaly(old)
 
 
 def is_grad_enabled() -> bool:

@@ -69,7 +69,7 @@ def load(f: Path_, map_location: Any = None, weights_only: bool = True) -> Any:
     _core.check_device(map_location)
     path = _checked("load", f)
     arrays, notes = _read(path)
-    tensors = {name: _core.tensor(a, dtype=a.dtype) for name, a in arrays.items()}
+    tensors = {name: _core.tensor(a, dtype=a.dtype) for name, a in sorted(arrays.items())}
     if TREE not in notes:
         return tensors
     try:

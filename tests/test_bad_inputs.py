@@ -275,6 +275,34 @@ def test_nan_and_infinity_follow_ieee() -> None:
     np.testing.assert_array_equal(F.relu(x).numpy()[1:], [np.inf, 0, 0])
 
 
+def test_detect_anomaly_names_the_op() -> None:
+    with fastnn.autograd.detect_anomaly():
+        with pytest.raises(GraphError, match="log: output 0: got NaN at element 1"):
+            fastnn.tensor([1.0, -1.0]).log()
+        x = fastnn.tensor([0.0], requires_grad=True)
+        with pytest.raises(GraphError, match="sqrt: gradient of input 0"):
+            (x.sqrt() * x.sqrt() * 0.0).backward()
+    assert np.isnan(fastnn.tensor([-1.0]).log().item())
+
+
+def test_overlapping_operands_are_copied_first() -> None:
+    x = fastnn.arange(6).float()
+    x[1:].add_(x[:-1])
+    assert x.tolist() == [0, 1, 3, 5, 7, 9]
+    x[:3] = x[1:4]
+    assert x.tolist() == [1, 3, 5, 5, 7, 9]
+
+
+def test_memory_limit() -> None:
+    fastnn.limits.set_max_bytes(fastnn.live_bytes() + 40_000_000)
+    try:
+        with pytest.raises(MemoryError, match="40,000,000"):
+            fastnn.zeros(10_000_000)
+    finally:
+        fastnn.limits.set_max_bytes(0)
+    assert fastnn.zeros(10_000_000).numel() == 10_000_000
+
+
 def test_softmax_limits() -> None:
     huge = fastnn.tensor([[1e38, -1e38, 0.0]])
     np.testing.assert_array_equal(F.softmax(huge, 1).numpy(), [[1, 0, 0]])

@@ -20,8 +20,6 @@ from ..errors import ShapeError
 from .checks import need_float32
 from .movement import expand
 
-__all__ = ["linear", "matmul"]
-
 __all__ = ["bmm", "dot", "linear", "matmul", "mm", "mv", "outer"]
 
 MATMUL, LINEAR, LINEAR_RELU = OPS["matmul"], OPS["linear"], OPS["linear_relu"]
