@@ -732,6 +732,7 @@ cdef class Record:
         if self.edges is None:
             return
         graveyard.append(self.edges)
+        self.edges = None           # or this record would drop them, and recurse, after the loop
         if burying:
             return
         burying = True
