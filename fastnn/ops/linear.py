@@ -45,8 +45,11 @@ def matmul(input: Any, other: Any) -> Tensor:
         a, b = as_tensor(input), as_tensor(other)
         need_float32("matmul", input=a, other=b)
     shape_a, shape_b = a.shape, b.shape
-    if len(shape_a) == len(shape_b) == 2 and shape_a[1] == shape_b[0]:
-        return _product(a, b, (shape_a[0], shape_b[1]), (*shape_a, shape_b[1]))
+    if len(shape_a) == len(shape_b) == 2 and shape_a[1] == shape_b[0]:  # the usual case, short
+        (m, k), n = shape_a, shape_b[1]
+        left, right = transpose_source(a), transpose_source(b)
+        return call(MATMUL, (a if left is None else left, b if right is None else right),
+                    ((m, n),), (m, n, k, left is not None, right is not None, 1, 1, 0, 0, 0, 0))
     if not shape_a or not shape_b:
         raise ShapeError(
             f"matmul: shapes: got {shape_a} and {shape_b}; need at least one axis each"
@@ -92,7 +95,7 @@ def _batched(
 
 def _product(
     a: Tensor, b: Tensor, shape: tuple[int, ...], mkn: tuple[int, int, int],
-    batch: tuple[int, ...] = (1, 1, 0, 0, 0, 0),
+    batch: tuple[int, ...],
 ) -> Tensor:
     """One record; lazily transposed operands are read where they lie."""
     m, k, n = mkn
