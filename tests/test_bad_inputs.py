@@ -146,6 +146,7 @@ TYPES = [
     Bad("float-getitem", lambda: f(3)[1.0], (DTypeError, TypeError)),
     Bad("mean-of-ints", lambda: i(1, 2).mean(), DTypeError, "mean"),
     Bad("float64-compute", lambda: F.relu(fastnn.from_numpy(np.ones(2))), DTypeError, "float64"),
+    Bad("max-over-axes", lambda: f(3, 2).max(dim=(0, 1)), TypeError, "use amax"),
     Bad("grad-of-ints", lambda: i(1).requires_grad_(), DTypeError, "requires_grad"),
     Bad("unknown-dtype", lambda: f(2).to("float8"), DTypeError, "float8"),
     Bad("other-device", lambda: f(2).to("cuda"), DTypeError, "cuda"),

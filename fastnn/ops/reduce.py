@@ -231,6 +231,8 @@ def _max_or_min(op: str, x: Tensor, dim: Any, keepdim: bool) -> Any:
         return _extremes(op, x, None, keepdim)
     if hasattr(dim, "__index__") and not isinstance(dim, Tensor):
         return _with_indices(op, x, dim, keepdim)
+    if isinstance(dim, (tuple, list)):  # would be the elements of another tensor
+        raise TypeError(f"{op}: dim: got {dim!r}; need one axis: use a{op} for several")
     from . import pointwise
 
     return (pointwise.maximum if op == "max" else pointwise.minimum)(x, dim)
