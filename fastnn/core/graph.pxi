@@ -1,0 +1,280 @@
+# Records, and the backward pass that gathers them and runs them in one C call.
+
+cdef list graveyard = []
+cdef bint burying = False
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(128)
+cdef class Record:
+    """A launch that backward can find again: what it read, and where its inputs came from."""
+
+    def __dealloc__(self):
+        # A chain of records dies link by link from a list: recursion would overflow the C stack.
+        global burying
+        if self.edges is None:
+            return
+        graveyard.append(self.edges)
+        self.edges = None           # or this record would drop them, and recurse, after the loop
+        if burying:
+            return
+        burying = True
+        while graveyard:
+            graveyard.pop()
+        burying = False
+
+
+cdef unsigned wanted(unsigned diff, tuple inputs):
+    """Bit j: the gradient of input j."""
+    cdef unsigned j, mask = 0
+    for j in range(len(inputs)):
+        if (<Tensor>inputs[j]).wants_grad:
+            mask |= 1 << j
+    return mask & diff
+
+
+cdef Record new_record(fnn_call *c, tuple inputs, tuple outputs):
+    cdef Record r = Record.__new__(Record)
+    cdef const fnn_op_info *info = &fnn_ops[c.op]
+    cdef int j, n_in = c.n_in
+    cdef Tensor t
+    cdef list edges = [None] * n_in, stores = []
+    global n_records
+    n_records += 1
+    r.seq = n_records
+    memcpy(&r.call, c, sizeof(fnn_call))
+    cdef unsigned needs = fnn_needs(c.op, wanted(info.diff, inputs))
+    for j in range(n_in + c.n_out):
+        t = <Tensor>inputs[j] if j < n_in else <Tensor>outputs[j - n_in]
+        r.numel[j] = t.n
+        r.version[j] = t.store.version
+        if needs >> j & 1:
+            r.call.buf[j] = t.data
+            stores.append((j, t.store))
+        else:
+            r.call.buf[j] = NULL
+        if j < n_in and t.wants_grad and info.diff >> j & 1:
+            edges[j] = t if t.edge is None else t.edge
+            r.edge_slot[j] = t.slot
+    r.edges = edges
+    r.stores = stores
+    if reference is not None:
+        r.arrays = [(t.shape, t.dtype) for t in inputs + outputs]
+    return r
+
+
+cdef list reachable(Record root):
+    """Every Record behind root, newest first (a Record is newer than those it reads)."""
+    cdef list stack = [root], found = []
+    cdef Record r
+    global n_records
+    n_records += 1
+    cdef long long mark = n_records
+    cdef int j
+    cdef Storage s
+    root.mark = mark
+    while stack:
+        r = <Record>stack.pop()
+        found.append((-r.seq, r))
+        if r.freed:
+            raise GraphError(f"{OP_NAMES[r.call.op]}: got a second backward through a graph that was "
+                             "freed; need retain_graph=True in the first")
+        for j, store in r.stores:
+            s = <Storage>store
+            if s.version != r.version[j]:
+                raise GraphError(
+                    f"{OP_NAMES[r.call.op]}: slot {j}: got version {s.version} of a tensor that backward "
+                    f"needs at version {r.version[j]}; need no in-place change between forward and backward")
+        for e in r.edges:
+            if isinstance(e, Record) and (<Record>e).mark != mark:
+                (<Record>e).mark = mark
+                stack.append(e)
+    found.sort(key=_first)
+    return found
+
+
+cdef object _first(pair):
+    return pair[0]
+
+
+cdef class Buffers:
+    """Gradient memory of one backward: a block is reused as soon as its last reader has run."""
+    cdef dict idle                  # bytes -> [addresses]
+    cdef list taken
+
+    def __cinit__(self):
+        self.idle = {}
+        self.taken = []
+
+    cdef float *take(self, long long n) except NULL:
+        cdef list same = self.idle.get(n)
+        cdef void *p
+        if same:
+            return <float *><uintptr_t>same.pop()
+        p = fnn_malloc(n * sizeof(float))
+        if p == NULL:
+            raise MemoryError(f"backward: fastnn could not get {n * sizeof(float):,} bytes")
+        self.taken.append(<uintptr_t>p)
+        return <float *>p
+
+    cdef give(self, float *p, long long n):
+        self.idle.setdefault(n, []).append(<uintptr_t>p)
+
+    def __dealloc__(self):
+        for p in self.taken:
+            fnn_free(<void *><uintptr_t>p)
+
+
+cdef Tensor fresh_gradient(Tensor leaf, bint at_home):
+    """Where the gradient of a leaf that has none goes: its home, unless somebody still looks at it."""
+    if (at_home and leaf.home is not None and refs(<void *>leaf.home) == 1
+            and refs(<void *>leaf.home.store) == 1):
+        return leaf.home
+    return new_tensor(F32, leaf.rank, leaf.dims, leaf.n)
+
+
+cdef int plan_record(Record r, fnn_call *c, Buffers buffers, dict leaves, tuple only) except -1:
+    """Fill c.grad and c.acc: gradients of outputs are there, those of inputs get their place."""
+    cdef int j, n_in = r.call.n_in
+    cdef Record p
+    cdef Tensor leaf, g
+    memcpy(c, &r.call, sizeof(fnn_call))
+    for j in range(c.n_out):
+        c.grad[n_in + j] = r.g[j]
+    for j in range(n_in):
+        e = r.edges[j]
+        if e is None:
+            continue
+        if isinstance(e, Record):
+            p = <Record>e
+            if p.g[r.edge_slot[j]] == NULL:
+                p.g[r.edge_slot[j]] = buffers.take(r.numel[j])
+            else:
+                c.acc |= 1 << j
+            c.grad[j] = p.g[r.edge_slot[j]]
+            continue
+        leaf = <Tensor>e
+        if only is not None and not is_among(leaf, only):
+            continue
+        if leaf in leaves:
+            c.acc |= 1 << j
+        elif leaf.gradient is not None and only is None:
+            leaves[leaf] = leaf.gradient
+            c.acc |= 1 << j
+        else:
+            leaves[leaf] = fresh_gradient(leaf, only is None)
+        g = <Tensor>leaves[leaf]
+        c.grad[j] = <float *>g.data
+    for j in range(c.n_out):
+        if r.g[j] != NULL:
+            buffers.give(r.g[j], r.numel[n_in + j])
+    return 0
+
+
+cdef bint is_among(Tensor t, tuple ts):
+    for x in ts:
+        if x is t:
+            return True
+    return False
+
+
+cdef release(Record r):
+    r.freed = True
+    r.stores = []
+
+
+def backward(Tensor root not None, gradient=None, bint retain_graph=False, tuple only=None):
+    """Add d(root)/d(leaf) to the .grad of every leaf behind root that requires grad.
+
+    only: leaves whose gradients to return instead, None for those not behind root.
+    """
+    cdef Tensor seed = None, leaf
+    cdef list order = []
+    cdef fnn_call *calls
+    cdef long long n, i
+    cdef double ns = 0
+    realize(root)
+    if not root.wants_grad:
+        raise GraphError("backward: got a tensor that does not require grad; need one computed "
+                         "from a tensor with requires_grad=True outside no_grad()")
+    if gradient is not None:
+        seed = check_gradient(root, gradient)
+    elif root.n != 1:
+        raise GraphError(f"backward: got shape {root.shape}; need a scalar, or the gradient argument")
+    else:
+        seed = new_tensor(F32, root.rank, root.dims, 1)
+        (<float *>seed.data)[0] = 1
+    if not isinstance(root.edge, Record):
+        leaf = root if root.edge is None else <Tensor>root.edge
+        if only is not None:
+            return [tensor(seed) if t is leaf else None for t in only]
+        accumulate_leaf(leaf, seed)
+        return
+    order = reachable(<Record>root.edge)
+    n = len(order)
+    calls = <fnn_call *>malloc(n * sizeof(fnn_call))
+    if calls == NULL:
+        raise MemoryError("backward: no memory for the list of records")
+    cdef Buffers buffers = Buffers()
+    cdef dict leaves = {}
+    try:
+        (<Record>root.edge).g[root.slot] = buffers.take(seed.n)
+        memcpy((<Record>root.edge).g[root.slot], seed.data, seed.n * sizeof(float))
+        for i in range(n):
+            plan_record(<Record>(<tuple>order[i])[1], &calls[i], buffers, leaves, only)
+            ns += fnn_cost_ns(&calls[i], True)
+        if reference is None and not anomaly:
+            run(calls, n, True, ns)
+        else:
+            for i in range(n):
+                if reference is None:
+                    run(&calls[i], 1, True, 0)
+                else:
+                    backward_reference(<Record>(<tuple>order[i])[1], &calls[i])
+                if anomaly:
+                    refuse_nan_gradients(<Record>(<tuple>order[i])[1], &calls[i])
+    finally:
+        free(calls)
+        for _, record in order:
+            memset((<Record>record).g, 0, sizeof((<Record>record).g))
+    if not retain_graph:
+        for _, record in order:
+            release(<Record>record)
+    if only is not None:
+        return [leaves.get(t) for t in only]
+    for leaf_, g in leaves.items():
+        leaf = <Tensor>leaf_
+        leaf.gradient = <Tensor>g
+        leaf.gradient.store.version += 1
+
+
+cdef int refuse_nan_gradients(Record r, fnn_call *c) except -1:
+    cdef int j
+    for j in range(c.n_in):
+        if c.grad[j] != NULL:
+            refuse_nan(c.grad[j], r.numel[j], f"{OP_NAMES[c.op]}: gradient of input {j}")
+    return 0
+
+
+cdef Tensor check_gradient(Tensor root, object gradient):
+    cdef Tensor g = as_tensor(gradient)
+    realize(g)
+    if g.dtype is not F32:
+        raise DTypeError(f"backward: gradient: got {g.dtype.name}; need float32")
+    if g.shape != root.shape:
+        raise ShapeError(f"backward: gradient: got {g.shape}; need {root.shape}")
+    return g
+
+
+cdef accumulate_leaf(Tensor leaf, Tensor seed):
+    """backward() called on a leaf, or on a view of one."""
+    if leaf.gradient is None:
+        g = new_tensor(F32, leaf.rank, leaf.dims, leaf.n)
+        memcpy((<Tensor>g).data, seed.data, leaf.n * sizeof(float))
+        leaf.gradient = g
+        return
+    cdef long long i
+    for i in range(leaf.n):
+        (<float *>leaf.gradient.data)[i] += (<float *>seed.data)[i]
+    leaf.gradient.store.version += 1
