@@ -11,6 +11,7 @@
 
 #include "op_pointwise.h"
 #include "op_activation.h"
+#include "op_cast.h"
 #include "op_reduce.h"
 #include "op_movement.h"
 #include "op_linear.h"

@@ -254,11 +254,11 @@ static void expand_bwd(const fnn_call *c, const fnn_scratch *s)
  * y = the inputs side by side.  x[j]: (outer, n[j], inner), y: (outer, sum of n, inner).
  * dim: outer, inner, sum of n, bytes of an element, then n[j] of each of up to 11 inputs.  */
 
-/* Between input j, which starts at row `first` of y, and y. */
-static inline walk cat_walk(const fnn_call *c, int j, int64_t first, char **y)
+/* Between input j, which starts at row `first` of y, and y, whose elements have so many bytes. */
+static inline walk cat_walk(const fnn_call *c, int j, int64_t first, int64_t bytes, char **y)
 {
     const int64_t *d = c->dim, row = d[4 + j] * d[1];
-    *y += first * d[1] * d[3];
+    *y += first * d[1] * bytes;
     return (walk){{1, 1, 1, 1, d[0], row}, {0, 0, 0, 0, d[2] * d[1], 1}, {0, 0, 0, 0, row, 1}};
 }
 
@@ -268,7 +268,7 @@ static void cat_fwd(const fnn_call *c, const fnn_scratch *s)
     int64_t first = 0;
     for (int j = 0; j < c->n_in; first += c->dim[4 + j++]) {
         char *y = c->buf[c->n_in];
-        const walk w = cat_walk(c, j, first, &y);
+        const walk w = cat_walk(c, j, first, c->dim[3], &y);
         move(w, y, c->buf[j], (int)c->dim[3], 0);
     }
 }
@@ -280,7 +280,7 @@ static void cat_bwd(const fnn_call *c, const fnn_scratch *s)
     int64_t first = 0;
     for (int j = 0; j < c->n_in; first += c->dim[4 + j++]) {
         char *dy = (char *)c->grad[c->n_in];
-        const walk w = cat_walk(c, j, first, &dy);
+        const walk w = cat_walk(c, j, first, 4, &dy);
         if (c->grad[j]) move(reversed(w), (char *)c->grad[j], dy, 4, c->acc >> j & 1);
     }
 }

@@ -139,11 +139,34 @@ def test_float_to_integer_is_defined_everywhere():
     assert x.double().long().tolist() == x.long().tolist()
 
 
-def test_gradients_stop_where_the_dtype_changes():
-    x = t([1.0, 2.0], grad=True)
-    assert not x.long().requires_grad and not x.double().requires_grad
+def test_gradients_flow_through_every_float_dtype():
+    for dtype in ("float64", "float16"):
+        x = t([1.0, 2.0], grad=True)
+        y = (x * 3).to(dtype)
+        assert y.requires_grad and y.grad_fn == "cast" and y.tolist() == [3, 6]
+        y.backward(np.array([1.0, 0.5], dtype))
+        assert x.grad.dtype is fastnn.float32 and x.grad.tolist() == [3, 1.5]
+        x.grad = None
+        (x.to(dtype).float() * 2).sum().backward()
+        assert x.grad.tolist() == [2, 2]
+    loss = (t([1.0, 2.0], grad=True) * 2).sum()
+    assert loss.double().item() == float(loss.half()) == 6
+    loss.double().backward()
+    assert not x.long().requires_grad
     (x.float() * 2).sum().backward()
-    assert x.grad.tolist() == [2, 2]
+
+
+def test_what_float64_may_do_keeps_gradients():
+    x = t([[1.0, 2.0], [3.0, 4.0]], grad=True)
+    y = x.double()
+    parts = fastnn.cat([y.t().reshape(4)[1:], y[0].flip(0), fastnn.stack([y, y], 1).flatten()[:1]])
+    assert parts.dtype is fastnn.float64 and parts.tolist() == [3, 2, 4, 2, 1, 1]
+    parts.backward(t([1.0, 10.0, 100.0, 1000.0, 1e4, 1e5]))
+    assert x.grad.tolist() == [[110000, 1010], [1, 100]]
+    with pytest.raises(DTypeError):
+        y + 1.0
+    with pytest.raises(GraphError):
+        y.numpy()
 
 
 # ---------------------------------------------------------------- operators

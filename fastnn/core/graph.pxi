@@ -260,8 +260,10 @@ cdef int refuse_nan_gradients(Record r, fnn_call *c) except -1:
 cdef Tensor check_gradient(Tensor root, object gradient):
     cdef Tensor g = as_tensor(gradient)
     realize(g)
-    if g.dtype is not F32:
+    if not g.dtype.is_floating_point:
         raise DTypeError(f"backward: gradient: got {g.dtype.name}; need float32")
+    if g.dtype is not F32:          # as that of a float64 tensor may well be
+        g = g.to(F32)
     if g.shape != root.shape:
         raise ShapeError(f"backward: gradient: got {g.shape}; need {root.shape}")
     return g

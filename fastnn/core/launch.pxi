@@ -69,7 +69,7 @@ cdef int launch(fnn_call *c, tuple inputs, tuple outputs, bint in_place, int sav
         for j in range(n_out):
             t = <Tensor>outputs[j]
             r.version[n_in + j] = t.store.version
-            if t.dtype is F32:
+            if t.dtype.is_floating_point:
                 t.edge = r
                 t.slot = j
                 t.wants_grad = True

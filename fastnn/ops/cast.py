@@ -14,17 +14,16 @@ from .._core import (
     as_tensor,
     call,
     check_device,
-    from_numpy,
     pointwise,
 )
 from ..errors import DTypeError
-from ..reference.pointwise import as_type
 
 __all__ = ["result_type"]
 
 F32, I64, BOOL = DTYPES["float32"], DTYPES["int64"], DTYPES["bool"]
 CAST = OPS["cast"]
-CODES = {F32: 0, I64: 1, DTYPES["int32"]: 2, DTYPES["uint8"]: 3, BOOL: 4}  # as in op_pointwise.h
+CODES = {DTYPES[name]: i for i, name in enumerate((  # as in op_cast.h
+    "float32", "int64", "int32", "uint8", "bool", "float64", "float16", "int8", "int16"))}
 
 _NUMBERS = {bool: BOOL, int: I64, float: F32}
 _RANK = {BOOL: 0, DTYPES["uint8"]: 1, DTYPES["int32"]: 2, I64: 3, F32: 4}
@@ -39,10 +38,8 @@ def cast(x: Tensor, dtype: DType) -> Tensor:
     """x as another dtype; out of an integer's range comes its nearest end, NaN becomes 0."""
     if x.dtype is dtype:
         return x
-    source, target = CODES.get(x.dtype), CODES.get(dtype)
-    if source is None or target is None:
-        return from_numpy(as_type(x.detach().numpy(), dtype.numpy))
-    return call(CAST, (x,), (x.shape,), (x.numel(), source, target), (), 0, (dtype,))
+    dim = (x.numel(), CODES[x.dtype], CODES[dtype])
+    return call(CAST, (x,), (x.shape,), dim, (), 0, (dtype,))
 
 
 def result_type(tensor1: Any, tensor2: Any) -> DType:
@@ -127,7 +124,7 @@ def to(
     """The tensor as another dtype, or on a device (there is only "cpu"); itself if nothing changes.
 
     Takes ``to(dtype)``, ``to(device)``, ``to(device, dtype)`` and ``to(other_tensor)``. Gradients
-    flow only where the dtype stays float32.
+    flow from any float dtype to any other, and are float32 themselves.
 
     Example:
         >>> import fastnn

@@ -195,12 +195,12 @@ def as_type(x: np.ndarray, dtype: Any) -> np.ndarray:
     return y
 
 
-_CAST_TYPES = ("float32", "int64", "int32", "uint8", "bool")
+_CAST_TYPES = ("float32", "int64", "int32", "uint8", "bool", "float64", "float16", "int8", "int16")
 
 
 def cast(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
     x, to = ins[0], _CAST_TYPES[dim[2]]
-    return (x if to == "float32" and x.dtype.kind == "f" else as_type(x, to),)
+    return (x if to == "float32" and x.dtype.name == "float64" else as_type(x, to),)
 
 
 def cast_grad(

@@ -56,7 +56,7 @@ class Launch:
 
     def kernel_grad(self, outs, gouts, want, start, threads: int) -> list[Any]:
         """Input gradients; start holds what accumulation begins from, None = store."""
-        grads = [None if not w else garbage(a) if s is None else s.copy()
+        grads = [None if not w else garbage(a.astype(np.float32)) if s is None else s.copy()
                  for a, w, s in zip(self.ins, want, start, strict=True)]
         acc = sum(1 << j for j, s in enumerate(start) if s is not None and want[j])
         slots = self.hide(self.ins, 0, want) + self.hide(outs, len(self.ins), want)
@@ -69,12 +69,12 @@ class Launch:
         """Random gradients for the outputs that carry one."""
         visible = len(self.outs) - self.saved
         return [rng.standard_normal(y.shape).astype(np.float32)
-                if y.dtype == np.float32 and j < visible else None
+                if y.dtype.kind == "f" and j < visible else None
                 for j, y in enumerate(self.outs)]
 
     def differentiable(self) -> list[int]:
         return [j for j, a in enumerate(self.ins)
-                if a.dtype == np.float32 and self.info["diff"] >> j & 1]
+                if a.dtype.kind == "f" and self.info["diff"] >> j & 1]
 
 
 def garbage(like: np.ndarray) -> np.ndarray:

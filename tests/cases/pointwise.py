@@ -180,14 +180,24 @@ CASES += [Case("int_arithmetic", fn, integers((20, 37), (37,)), n, grad=False)
 WILD = np.array([0, 1.5, -1.5, 254.9, 255, 256, -0.5, 2**31 - 128, 2**31, -(2**31),
                  -(2**31) - 256, 2**63, -(2**63), 1e38, -1e38, np.inf, -np.inf, np.nan], np.float32)
 WHOLE = np.array([0, 1, -1, 255, 256, 2**24 + 1, 2**31, -(2**31) - 1, 2**63 - 1, -(2**63)])
-TYPES = ("float32", "int64", "int32", "uint8", "bool")
+TYPES = ("float32", "int64", "int32", "uint8", "bool", "float64", "float16", "int8", "int16")
+# Of float16: ties at the last place, the largest and what rounds beyond it, the smallest.
+FINE = np.array([1 + 2**-11, 1 + 3 * 2**-11, -(1 + 2**-11 + 2**-30), 65519, 65520, -65536, 2**-14,
+                 2**-14 - 2**-26, 2**-24, 3 * 2**-25, 2**-25, -(2**-25) - 2**-40, -0.0, 127.9,
+                 -128.9, 32767.5, -32768.5, 2**53 + 2, 2**62 + 2**10, *WILD])
 for source in TYPES:
     for target in TYPES:
-        data = WILD if source == "float32" else WHOLE.astype(source)
+        with np.errstate(over="ignore"):
+            data = (FINE if source.startswith("float") else WHOLE).astype(source)
         if source != target:
             CASES.append(Case("cast", lambda x, to=target: x.to(to), lambda rng, d=data: (d,),
                               f"{source}-{target}", grad=False, exact=True))
 CASES += [
+    Case("cast", lambda x: x.double(), randn((3, 7)), "gradient-float32-float64"),
+    Case("cast", lambda x: x.double().float(), randn((3, 1371)), "gradient-float64-float32",
+         big=True),
+    Case("cast", lambda x: x.half(), randn((3, 7)), "gradient-float32-float16", differences=False,
+         exact=True),
     Case("cast", lambda x: fastnn.zeros(3, 7).copy_(x), randn((3, 7)), "copy"),
     Case("cast", lambda x: fastnn.zeros(3, 4099).copy_(x), randn((3, 4099)), "big-copy", big=True),
 ]
