@@ -91,11 +91,13 @@ def _checked(op: str, f: Path_) -> Path:
     if not isinstance(f, (str, os.PathLike)):
         raise TypeError(f"{op}: f: got {type(f).__name__}; need a path")
     path = Path(f)
-    if path.suffix.lower() in PICKLES:
+    if path.suffix.lower() in PICKLES and op != "save":
         raise CorruptFileError(f"{op}: f: got {str(path)!r}, a pickle; need a .safetensors file: "
                                "fastnn never unpickles (in torch: safetensors.torch.save_file)")
     if path.suffix.lower() != ".safetensors":
-        raise ValueError(f"{op}: f: got {str(path)!r}; need a name that ends in .safetensors")
+        better = f"{path.stem or 'model'}.safetensors"
+        raise ValueError(f"{op}: f: got {str(path)!r}; need a name that ends in .safetensors, "
+                         f"such as {better!r}: the only kind of file fastnn writes")
     return path
 
 

@@ -124,9 +124,12 @@ def test_endless_nests_are_refused(path):
 @pytest.mark.parametrize("name", ["m.pt", "m.pth", "m.pkl", "m.bin", "m.PT"])
 def test_pickles_are_refused_by_name(tmp_path, name):
     (tmp_path / name).write_bytes(pickle.dumps({"x": 1}))
-    for call in (lambda f: fastnn.save({}, f), fastnn.load, serialization.load_metadata):
+    for call in (fastnn.load, serialization.load_metadata):
         with pytest.raises(CorruptFileError, match="never unpickles"):
             call(tmp_path / name)
+    with pytest.raises(ValueError, match=r"save: f: got .*such as .*m\.safetensors") as caught:
+        fastnn.save({}, tmp_path / name)
+    assert caught.type is ValueError        # nothing is corrupt yet
 
 
 class Bomb:

@@ -46,10 +46,17 @@ cdef object to_array(object data):
     except ValueError as e:
         raise ShapeError(f"tensor: data: got a ragged sequence; need equal lengths ({e})") from None
     except OverflowError:
-        raise DTypeError("tensor: data: got an integer beyond int64; need a smaller one") from None
-    if arr.dtype == np.float64 and not hasattr(data, "dtype"):
-        arr = arr.astype(np.float32)
+        raise too_large() from None
+    if not hasattr(data, "dtype"):
+        if arr.dtype == np.float64:
+            arr = arr.astype(np.float32)
+        elif arr.dtype == np.uint64 or arr.dtype == object and any([type(x) is int for x in arr.flat]):
+            raise too_large()
     return arr
+
+
+cdef object too_large():
+    return DTypeError("tensor: data: got an integer beyond int64; need a smaller one, or a float")
 
 
 cpdef Tensor as_tensor(object data, object dtype=None):

@@ -114,7 +114,8 @@ cdef class Buffers:
             return <float *><uintptr_t>same.pop()
         p = fnn_malloc(n * sizeof(float))
         if p == NULL:
-            raise MemoryError(f"backward: fastnn could not get {n * sizeof(float):,} bytes")
+            raise MemoryError(f"backward: memory: got a request for {n * sizeof(float):,} bytes; need one that "
+                              "can be met: smaller batches")
         self.taken.append(<uintptr_t>p)
         return <float *>p
 
@@ -215,7 +216,7 @@ def backward(Tensor root not None, gradient=None, bint retain_graph=False, tuple
     n = len(order)
     calls = <fnn_call *>malloc(n * sizeof(fnn_call))
     if calls == NULL:
-        raise MemoryError("backward: no memory for the list of records")
+        raise MemoryError(f"backward: memory: got none for {n} records; need a shorter graph")
     cdef Buffers buffers = Buffers()
     cdef dict leaves = {}
     try:

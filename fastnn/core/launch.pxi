@@ -20,7 +20,7 @@ cdef int run(fnn_call *calls, long long n, bint backward, double ns) except -1:
     else:
         bad = fnn_run(calls, n, backward, threads)
     if bad:
-        raise MemoryError("fastnn could not get scratch memory")
+        raise MemoryError("memory: got no scratch memory for a kernel; need some megabytes")
     return 0
 
 

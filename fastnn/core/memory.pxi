@@ -23,7 +23,8 @@ cdef Storage new_storage(long long nbytes):
     cdef Storage s = Storage.__new__(Storage)
     s.ptr = <char *>fnn_malloc(nbytes)
     if s.ptr == NULL:
-        raise MemoryError(f"fastnn could not get {nbytes:,} bytes")
+        raise MemoryError(f"memory: got a request for {nbytes:,} bytes; need one that can be met: "
+                          "smaller tensors or batches")
     s.nbytes = nbytes
     return s
 

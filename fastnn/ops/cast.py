@@ -16,7 +16,7 @@ from .._core import (
     check_device,
     pointwise,
 )
-from ..errors import DTypeError
+from ..errors import DTypeError, ShapeError
 
 __all__ = ["result_type"]
 
@@ -110,11 +110,23 @@ INT_CODES = {name: (float(i),) for names in (
 ) for i, name in enumerate(names)}
 
 
+def _int_pair(kernel: str, name: str, a: Any, b: Any, dtype: DType) -> Tensor:
+    """One of the functions of an integer kernel, under its own name in errors."""
+    a, b = as_operand(a, I64), as_operand(b, I64)
+    try:
+        return pointwise(OPS[kernel], a, b, INT_CODES[name], dtype)
+    except ShapeError as e:
+        raise ShapeError(str(e).replace(kernel, name, 1)) from None
+
+
 def integer(name: str, a: Any, b: Any, dtype: DType) -> Tensor:
     """Arithmetic in int64, returned as dtype; both wrap around at the ends of their range."""
-    a, b = as_operand(a, I64), as_operand(b, I64)
-    y = pointwise(OPS["int_arithmetic"], a, b, INT_CODES[name], I64)
-    return cast(y, dtype)
+    return cast(_int_pair("int_arithmetic", name, a, b, I64), dtype)
+
+
+def int_compare(name: str, a: Any, b: Any) -> Tensor:
+    """A comparison in int64."""
+    return _int_pair("int_compare", name, a, b, BOOL)
 
 
 def to(

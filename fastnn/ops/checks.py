@@ -5,7 +5,9 @@ from __future__ import annotations
 from operator import index
 from typing import Any
 
-from .._core import Tensor, first_outside
+import numpy as np
+
+from .._core import DType, Tensor, first_outside
 from ..errors import DTypeError, IndexRangeError, ShapeError
 
 
@@ -22,6 +24,17 @@ def need_int(op: str, name: str, value: Any) -> int:
         return index(value)
     except TypeError:
         raise DTypeError(f"{op}: {name}: got {value!r}; need an integer") from None
+
+
+def need_value(op: str, name: str, value: Any, dtype: DType) -> np.ndarray:
+    """A number as a 0-dimensional array of a dtype that can hold it."""
+    try:
+        array = np.asarray(value, None if isinstance(value, Tensor) else dtype.numpy)
+        if array.ndim == 0 and not isinstance(value, (str, bytes, type(None))):
+            return array.astype(dtype.numpy)
+    except (OverflowError, TypeError, ValueError):
+        pass
+    raise DTypeError(f"{op}: {name}: got {value!r}; need a number that fits {dtype.name}")
 
 
 def need_index(

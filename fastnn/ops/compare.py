@@ -14,11 +14,11 @@ from .cast import (
     BOOL,
     F32,
     I64,
-    INT_CODES,
     all_int64,
     as_operand,
     cast,
     common_dtype,
+    int_compare,
     integer,
     is_integer,
     kind,
@@ -33,8 +33,6 @@ __all__ = [
     "logical_or", "logical_xor", "lt", "masked_fill", "ne", "where",
 ]
 
-_INT_COMPARE = OPS["int_compare"]
-
 
 def _compare(op: int, name: str, a: Any, b: Any) -> Tensor:
     """A comparison of promoted operands."""
@@ -44,8 +42,7 @@ def _compare(op: int, name: str, a: Any, b: Any) -> Tensor:
         a, b = operand(a), operand(b)
         if common_dtype(name, a, b) is F32:
             return pointwise(op, as_operand(a, F32), as_operand(b, F32), (), BOOL)
-    a, b = as_operand(a, I64), as_operand(b, I64)
-    return pointwise(_INT_COMPARE, a, b, INT_CODES[name], BOOL)
+    return int_compare(name, a, b)
 
 
 def _bits(name: str, a: Any, b: Any) -> Tensor:

@@ -6,14 +6,16 @@ All take ``dtype=`` (float32 unless said otherwise), ``device=`` (only the CPU i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import ceil, isfinite
 from typing import Any
 
 import numpy as np
 
 from .. import _core
-from .._core import DType, Tensor, add_method, as_dtype, as_tensor, check_device
+from .._core import DTYPES, DType, Tensor, add_method, as_dtype, as_tensor, check_device
 from ..errors import ShapeError
-from .checks import need_int, need_shape
+from .checks import need_int, need_shape, need_value
 
 __all__ = [
     "arange", "empty", "empty_like", "eye", "full", "full_like", "linspace", "ones", "ones_like",
@@ -21,26 +23,37 @@ __all__ = [
 ]
 
 
-def _filled(shape: tuple[int, ...], value: Any, dtype: Any, device: Any, grad: bool) -> Tensor:
-    """A new tensor full of value; None leaves its contents undefined."""
+def _empty(op: str, shape: tuple[int, ...], dtype: Any) -> Tensor:
+    """A tensor with undefined contents; errors name the op."""
+    try:
+        return _core.empty(shape, dtype)
+    except (MemoryError, ShapeError) as e:
+        text = str(e).removeprefix("tensor: ").replace("memory: got", f"size: got {shape},", 1)
+        raise type(e)(f"{op}: {text}") from None
+
+
+def _filled(
+    op: str, shape: tuple[int, ...], value: Any, dtype: Any, device: Any, grad: bool
+) -> Tensor:
+    """A new tensor full of a value that fits its dtype."""
     if device is not None:
         check_device(device)
-    x = _core.empty(shape, dtype)
-    if value is not None:
-        np.asarray(memoryview(x)).fill(value)
+    x = _empty(op, shape, dtype)
+    _array(x).fill(value)
     if grad:
         x.requires_grad = True
     return x
 
 
-def _from_rule(array: np.ndarray, dtype: Any, device: Any, grad: bool) -> Tensor:
-    """A new tensor with the elements of an array."""
-    return _core.tensor(array, dtype, device, grad)
+def _array(x: Tensor) -> np.ndarray:
+    """The elements of a new tensor."""
+    return np.asarray(memoryview(x))
 
 
 def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor with undefined contents."""
-    return _filled(need_shape("empty", size), None, dtype, device, requires_grad)
+    check_device(device)
+    return _empty("empty", need_shape("empty", size), dtype).requires_grad_(requires_grad)
 
 
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -51,7 +64,7 @@ def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool
         >>> fastnn.zeros(2, 3).shape
         (2, 3)
     """
-    return _filled(need_shape("zeros", size), 0, dtype, device, requires_grad)
+    return _filled("zeros", need_shape("zeros", size), 0, dtype, device, requires_grad)
 
 
 def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -62,7 +75,7 @@ def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool 
         >>> fastnn.ones(3, dtype=fastnn.int64).tolist()
         [1, 1, 1]
     """
-    return _filled(need_shape("ones", size), 1, dtype, device, requires_grad)
+    return _filled("ones", need_shape("ones", size), 1, dtype, device, requires_grad)
 
 
 def full(
@@ -75,8 +88,9 @@ def full(
         >>> fastnn.full((2,), 7).dtype
         fastnn.int64
     """
-    dtype = _dtype_of(fill_value) if dtype is None else dtype
-    return _filled(need_shape("full", (size,)), fill_value, dtype, device, requires_grad)
+    dtype = _dtype_of(fill_value) if dtype is None else as_dtype(dtype)
+    value = need_value("full", "fill_value", fill_value, dtype)
+    return _filled("full", need_shape("full", (size,)), value, dtype, device, requires_grad)
 
 
 def _dtype_of(*values: Any) -> DType:
@@ -87,37 +101,50 @@ def _dtype_of(*values: Any) -> DType:
     return as_dtype("int64" if kinds <= {int, bool} else "float32")
 
 
-def _like(input: Any, value: Any, dtype: Any, device: Any, grad: bool) -> Tensor:
+def _like(op: str, input: Any, value: Any, dtype: Any, device: Any, grad: bool) -> Tensor:
     x = as_tensor(input)
-    return _filled(x.shape, value, x.dtype if dtype is None else dtype, device, grad)
+    dtype = x.dtype if dtype is None else as_dtype(dtype)
+    value = need_value(op, "fill_value", value, dtype)
+    return _filled(op, x.shape, value, dtype, device, grad)
 
 
 def empty_like(
     input: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor with undefined contents, of the shape and dtype of another."""
-    return _like(input, None, dtype, device, requires_grad)
+    x = as_tensor(input)
+    return empty(x.shape, dtype=x.dtype if dtype is None else dtype, device=device,
+                 requires_grad=requires_grad)
 
 
 def zeros_like(
     input: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor full of 0, of the shape and dtype of another."""
-    return _like(input, 0, dtype, device, requires_grad)
+    return _like("zeros_like", input, 0, dtype, device, requires_grad)
 
 
 def ones_like(
     input: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor full of 1, of the shape and dtype of another."""
-    return _like(input, 1, dtype, device, requires_grad)
+    return _like("ones_like", input, 1, dtype, device, requires_grad)
 
 
 def full_like(
     input: Any, fill_value: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor full of fill_value, of the shape and dtype of another."""
-    return _like(input, fill_value, dtype, device, requires_grad)
+    return _like("full_like", input, fill_value, dtype, device, requires_grad)
+
+
+def _number(op: str, name: str, value: Any) -> Any:
+    """A finite Python number below 2**63."""
+    value = value.item() if isinstance(value, (Tensor, np.generic)) else value
+    need_value(op, name, value, DTYPES["int64" if isinstance(value, int) else "float64"])
+    if not isfinite(value):
+        raise ShapeError(f"{op}: {name}: got {value}; need a finite number")
+    return value
 
 
 def arange(
@@ -134,11 +161,16 @@ def arange(
         [2, 4, 6]
     """
     start, end = (0, start) if end is None else (start, end)
+    start, end, step = (_number("arange", name, v)
+                        for name, v in (("start", start), ("end", end), ("step", step)))
     if step == 0 or (end - start) / step < 0:
         raise ShapeError(f"arange: step: got {step} from {start} to {end}; "
                          "need one that leads there")
+    whole = isinstance(start, int) and isinstance(end, int) and isinstance(step, int)
+    size = -((start - end) // step) if whole else ceil((end - start) / step)
     dtype = _dtype_of(start, end, step, 0) if dtype is None else dtype
-    return _from_rule(np.arange(start, end, step), dtype, device, requires_grad)
+    return _from_rule("arange", (size,), lambda: np.arange(start, end, step), dtype, device,
+                      requires_grad)
 
 
 def linspace(
@@ -152,9 +184,21 @@ def linspace(
         >>> fastnn.linspace(0, 1, 5).tolist()
         [0.0, 0.25, 0.5, 0.75, 1.0]
     """
-    if need_int("linspace", "steps", steps) < 0:
+    n = need_int("linspace", "steps", steps)
+    if n < 0:
         raise ShapeError(f"linspace: steps: got {steps}; need no negative number")
-    return _from_rule(np.linspace(start, end, steps), dtype, device, requires_grad)
+    return _from_rule("linspace", (n,), lambda: np.linspace(start, end, steps), dtype, device,
+                      requires_grad)
+
+
+def _from_rule(
+    op: str, shape: tuple[int, ...], rule: Callable[[], np.ndarray], dtype: Any, device: Any,
+    grad: bool,
+) -> Tensor:
+    """A new tensor with the elements of an array, made once there is room for them."""
+    x = _filled(op, shape, 0, dtype, device, False)
+    _array(x)[...] = rule()
+    return x.requires_grad_(grad)
 
 
 def eye(
@@ -168,17 +212,19 @@ def eye(
         [[1.0, 0.0], [0.0, 1.0]]
     """
     shape = need_shape("eye", (n, n if m is None else m))
-    return _from_rule(np.eye(*shape, dtype=np.float32), dtype, device, requires_grad)
+    x = _filled("eye", shape, 0, dtype, device, False)
+    np.fill_diagonal(_array(x), 1)
+    return x.requires_grad_(requires_grad)
 
 
-def _new(value: Any) -> Any:
+def _new(make: Any) -> Any:
     """The method that makes a tensor of another's dtype."""
 
     def method(
         self: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
     ) -> Tensor:
         dtype = self.dtype if dtype is None else dtype
-        return _filled(need_shape("new", size), value, dtype, device, requires_grad)
+        return make(*size, dtype=dtype, device=device, requires_grad=requires_grad)
 
     return method
 
@@ -188,7 +234,7 @@ def _new_full(
     requires_grad: bool = False,
 ) -> Tensor:
     dtype = self.dtype if dtype is None else dtype
-    return _filled(need_shape("new_full", (size,)), fill_value, dtype, device, requires_grad)
+    return full(size, fill_value, dtype, device, requires_grad)
 
 
 def _new_tensor(
@@ -198,7 +244,7 @@ def _new_tensor(
 
 
 for _name, _value in {
-    "new_empty": _new(None), "new_full": _new_full, "new_ones": _new(1),
-    "new_tensor": _new_tensor, "new_zeros": _new(0),
+    "new_empty": _new(empty), "new_full": _new_full, "new_ones": _new(ones),
+    "new_tensor": _new_tensor, "new_zeros": _new(zeros),
 }.items():
     add_method(_name, _value)

@@ -15,7 +15,9 @@ import numpy as np
 from .. import _core
 from .._core import OPS, Tensor, add_method, as_dtype, as_tensor, call, call_view, view
 from ..errors import DTypeError, GraphError, IndexRangeError, ShapeError
+from .cast import cast, int_compare
 from .checks import need_axis, need_float32, need_index, need_int, need_shape
+from .creation import arange
 from .movement import expand, permute
 from .walks import STRIDED, Basic, Plan, basic_plan, kept, read, slab
 
@@ -439,15 +441,13 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
         [[0, 1, 0], [1, 0, 0]]
     """
     t = _indices("one_hot", "tensor", tensor)
-    array = t.numpy()
-    if num_classes < 0:
-        if not array.size:
+    n = need_int("one_hot", "num_classes", num_classes)
+    if n < 0:
+        if not t.numel():
             raise ShapeError("one_hot: tensor: got no elements; need num_classes")
-        num_classes = int(array.max()) + 1
-    need_index("one_hot", "tensor", t, num_classes)
-    rows = np.zeros((*array.shape, num_classes), np.int64)
-    np.put_along_axis(rows, array[..., None], 1, axis=-1)
-    return _core.tensor(rows)
+        n = int(t.numpy().max()) + 1
+    need_index("one_hot", "tensor", t, n)
+    return cast(int_compare("eq", view(t, (*t.shape, 1)), arange(n)), _I64)
 
 
 def nonzero(input: Any, as_tuple: bool = False) -> Any:

@@ -17,6 +17,7 @@ from .._core import OPS, Tensor, add_method, as_tensor, call_into, pointwise_int
 from ..errors import DTypeError, ShapeError
 from . import compare, pointwise
 from .cast import CODES, F32, kind
+from .checks import need_value
 from .movement import expand
 from .pointwise import unary_
 
@@ -55,7 +56,7 @@ def fill_(input: Tensor, value: Any) -> Tensor:
         return copy_(input, value)
     if input.dtype is F32:
         return unary_(FILL, input, (float(value),))
-    return copy_(input, as_tensor(np.array(value, input.dtype.numpy)))
+    return copy_(input, as_tensor(need_value("fill_", "value", value, input.dtype), input.dtype))
 
 
 def zero_(input: Tensor) -> Tensor:
