@@ -115,18 +115,6 @@ static void move_row(void *restrict to, int64_t ts, const void *restrict from, i
     }
 }
 
-/* y[i][j] = x[j][i] for i, j < 4; rows xs and ys apart. */
-typedef uint32_t quad __attribute__((vector_size(16), aligned(4), may_alias));
-static inline void transpose_4x4(const uint32_t *x, int64_t xs, uint32_t *y, int64_t ys)
-{
-    const quad a = *(const quad *)x, b = *(const quad *)(x + xs);
-    const quad c = *(const quad *)(x + 2 * xs), d = *(const quad *)(x + 3 * xs);
-    *(quad *)y = (quad){a[0], b[0], c[0], d[0]};
-    *(quad *)(y + ys) = (quad){a[1], b[1], c[1], d[1]};
-    *(quad *)(y + 2 * ys) = (quad){a[2], b[2], c[2], d[2]};
-    *(quad *)(y + 3 * ys) = (quad){a[3], b[3], c[3], d[3]};
-}
-
 /* to[i][j] = from[j][i] for i < rows, j < cols, rows of `to` ts and of `from` fs apart.  Whole tiles
  * of 4-byte elements pass through a small block, so that each line of `to` is written at once. */
 static void transpose_tile(char *to, int64_t ts, const char *from, int64_t fs, int rows, int cols,

@@ -33,39 +33,48 @@ VEC void spread_store(int kind, const float *x, vf a, vf p, float *dx, int n, in
     vf_put(dx, acc ? vf_add(vf_get(dx, n), g) : g, n);
 }
 
-/* dx[i][j] (+)= spread_map(x[i][j], a[j], p[j]) for rows of `cols` <= FOLD_COLS of inner columns. */
-VEC void spread_rows(int kind, const float *x, int64_t rows, int64_t inner, int cols, const float *a,
-                     const float *p, float *dx, int acc)
+/* dx[i] (+)= spread_map(x[i], a, p) for n neighbours. */
+VEC void spread_run(int kind, const float *x, int64_t n, float a, float p, float *dx, int acc)
 {
-    if (inner == 1) {
-        const vf va = vf_set1(*a), vp = p ? vf_set1(*p) : vf_zero();
-        for (int64_t i = 0; i < rows; i += FNN_LANES)
-            spread_store(kind, x + i, va, vp, dx + i, lanes_of(rows - i), acc);
-        return;
-    }
-    for (int64_t i = 0; i < rows; i++)
-        for (int j = 0; j < cols; j += FNN_LANES) {
+    const vf va = vf_set1(a), vp = vf_set1(p);
+    for (int64_t i = 0; i < n; i += FNN_LANES)
+        spread_store(kind, x + i, va, vp, dx + i, lanes_of(n - i), acc);
+}
+
+/* dx[i][j] (+)= spread_map(x[i][j], a[j], p[j]) for rows of `cols` columns, inner apart. */
+VEC void spread_rows(int kind, const float *x, int64_t rows, int64_t inner, int64_t cols,
+                     const float *a, const float *p, float *dx, int acc)
+{
+    for (int64_t i = 0; i < rows; i++, x = x ? x + inner : NULL, dx += inner)
+        for (int64_t j = 0; j < cols; j += FNN_LANES) {
             const int n = lanes_of(cols - j);
             const vf vp = p ? vf_get(p + j, n) : vf_zero();
-            spread_store(kind, x + i * inner + j, vf_get(a + j, n), vp, dx + i * inner + j, n,
-                         acc);
+            spread_store(kind, x + j, vf_get(a + j, n), vp, dx + j, n, acc);
         }
 }
 
-/* The whole team.  a, p: (outer, inner). */
+/* The whole team.  a, p: (outer, inner).  A task is a batch of lines, or rows of one outer index. */
 VEC void spread_axis(int kind, const fnn_call *c, const float *a, const float *p)
 {
     const int64_t outer = c->dim[0], n = c->dim[1], inner = c->dim[2];
-    const int64_t step = inner == 1 ? FOLD_RUN : FOLD_ROWS;
-    const int64_t chunks = (n + step - 1) / step, blocks = (inner + FOLD_COLS - 1) / FOLD_COLS;
+    const int acc = c->acc & 1;
     const float *x = c->buf[0];
+    float *dx = c->grad[0];
+    const int64_t step = fold_step(n, inner), chunks = (n + step - 1) / step;
+    if (inner == 1) {
+        FNN_FOR
+        for (int64_t t = 0; t < outer * chunks; t++) {
+            const int64_t o = chunks == 1 ? t : t / chunks, lo = (t - o * chunks) * step;
+            spread_run(kind, x ? x + o * n + lo : NULL, smaller(step, n - lo), a[o], p ? p[o] : 0.0f,
+                       dx + o * n + lo, acc);
+        }
+        return;
+    }
     FNN_FOR
-    for (int64_t t = 0; t < outer * chunks * blocks; t++) {
-        const int64_t j = t % blocks * FOLD_COLS, i = t / blocks % chunks * step;
-        const int64_t o = t / blocks / chunks, at = (o * n + i) * inner + j;
-        spread_rows(kind, x ? x + at : NULL, smaller(step, n - i), inner,
-                    (int)smaller(inner - j, FOLD_COLS), a + o * inner + j,
-                    p ? p + o * inner + j : NULL, c->grad[0] + at, c->acc & 1);
+    for (int64_t t = 0; t < outer * chunks; t++) {
+        const int64_t o = t / chunks, lo = t % chunks * step, at = (o * n + lo) * inner;
+        spread_rows(kind, x ? x + at : NULL, smaller(step, n - lo), inner, inner, a + o * inner,
+                    p ? p + o * inner : NULL, dx + at, acc);
     }
 }
 
@@ -148,7 +157,10 @@ static void amax_bwd(const fnn_call *c, const fnn_scratch *s)
         else
             fold_rows(FOLD_HITS, x, n, inner, cols, y, hits, 0);
         for (int k = 0; k < cols; k++) dy[k] /= hits[k];
-        spread_rows(FOLD_HITS, x, n, inner, cols, dy, y, c->grad[0] + at, c->acc & 1);
+        if (inner == 1)
+            spread_run(FOLD_HITS, x, n, *dy, *y, c->grad[0] + at, c->acc & 1);
+        else
+            spread_rows(FOLD_HITS, x, n, inner, cols, dy, y, c->grad[0] + at, c->acc & 1);
     }
 }
 
@@ -165,11 +177,6 @@ static void amin_bwd(const fnn_call *c, const fnn_scratch *s) { amax_bwd(c, s); 
 /* The first of n neighbours that equals y. */
 static inline int64_t first_hit(const float *x, int64_t n, float y)
 {
-    if (n <= FNN_LANES) {
-        int64_t i = 0;
-        while (i < n - 1 && !(x[i] == y || x[i] != x[i])) i++;
-        return i;
-    }
     for (int64_t i = 0; i < n; i += FNN_LANES) {
         const int left = lanes_of(n - i);
         const vm hit = vm_and(vm_first(left), vf_same(vf_get(x + i, left), vf_set1(y)));
@@ -184,41 +191,93 @@ static inline int64_t first_hit(const float *x, int64_t n, float y)
     return 0;
 }
 
-/* index[j] = the first row in which x[.][j] equals y[j], for cols <= 16; rows < 2^31. */
-static inline void first_hits(const float *x, int64_t rows, int64_t step, int cols, const float *y,
-                              int64_t *index)
+/* y, at = x, i in the lanes where x is more extreme than y.  NaN is, and stays so. */
+VEC void extreme_next(int kind, vf x, vi i, vf *y, vi *at)
 {
-    const vf want = vf_get(y, cols);
-    int32_t where[FNN_LANES];
-    vi first = vi_set1(0);
-    for (int64_t i = rows - 1; i >= 0; i--)
-        first = vi_sel(vf_same(vf_get(x + i * step, cols), want), vi_set1((int32_t)i), first);
-    vi_store(where, first);
-    for (int k = 0; k < cols; k++) index[k] = where[k];
+    const vm worse = kind == FOLD_MAX ? vf_le(x, *y) : vf_ge(x, *y);
+    const vm next = vm_and(vm_not(worse), vf_eq(*y, *y));
+    *y = vf_sel(next, x, *y);
+    *at = vi_sel(next, i, *at);
 }
 
-static inline void find_extremes(const fnn_call *c)
+VEC void store_places(int64_t *index, vi at, int n)
+{
+    int32_t place[FNN_LANES];
+    vi_store(place, at);
+    for (int k = 0; k < n; k++) index[k] = place[k];
+}
+
+/* Short rows, one in each lane.  x: (rows, n), rows <= 16, n <= FOLD_SHORT. */
+VEC void extreme_short(int kind, const float *x, int rows, int64_t n, float *y, int64_t *index)
+{
+    short_rows t;
+    turn_rows(x, rows, n, &t);
+    vf best = fold_start(kind);
+    vi at = vi_set1(0);
+    for (int64_t j = 0; j < n; j++)
+        extreme_next(kind, vf_load(t.column[j]), vi_set1((int32_t)j), &best, &at);
+    vf_put(y, best, rows);
+    store_places(index, at, rows);
+}
+
+/* Columns side by side, `step` from row to row, read as in fold_rows; cols <= FOLD_COLS * 4. */
+VEC void extreme_columns(int kind, const float *x, int64_t n, int64_t step, int cols, float *y,
+                         int64_t *index)
+{
+    int32_t place[4 * FOLD_COLS + FNN_LANES] = {0};
+    for (int j = 0; j < cols; j += FNN_LANES)
+        vf_put(y + j, vf_get(x + j, lanes_of(cols - j)), lanes_of(cols - j));
+    for (int64_t i = 1; i < n; i += 4) {
+        const int left = (int)smaller(4, n - i);
+        for (int j = 0; j < cols; j += FNN_LANES) {
+            const int m = lanes_of(cols - j);
+            vf best = vf_get(y + j, m);
+            vi at = vi_load(place + j);
+            for (int k = 0; k < left; k++)
+                extreme_next(kind, vf_get(x + (i + k) * step + j, m), vi_set1((int32_t)(i + k)), &best,
+                             &at);
+            vf_put(y + j, best, m);
+            vi_store(place + j, at);
+        }
+    }
+    for (int j = 0; j < cols; j++) index[j] = place[j];
+}
+
+/* Extremes and their places in one pass over memory, but for lines too long for the cache. */
+VEC void extremes(int kind, const fnn_call *c, const fnn_scratch *s)
 {
     const int64_t outer = c->dim[0], n = c->dim[1], inner = c->dim[2];
-    const int64_t strips = (inner + FNN_LANES - 1) / FNN_LANES;
-    const float *x = c->buf[0], *y = c->buf[1];
+    const float *x = c->buf[0];
+    float *y = c->buf[1];
     int64_t *index = c->buf[2];
-    FNN_FOR
-    for (int64_t t = 0; t < outer * strips; t++) {
-        const int64_t o = t / strips, j = t % strips * FNN_LANES, at = o * inner + j;
-        if (inner == 1)
+    if (inner != 1) {
+        const int64_t width = smaller(fold_width(inner, outer), 4 * FOLD_COLS);
+        const int64_t blocks = (inner + width - 1) / width;
+        FNN_FOR
+        for (int64_t t = 0; t < outer * blocks; t++) {
+            const int64_t o = t / blocks, j = t % blocks * width, at = o * inner + j;
+            extreme_columns(kind, x + o * n * inner + j, n, inner, (int)smaller(inner - j, width),
+                            y + at, index + at);
+        }
+    } else if (n <= FOLD_SHORT) {
+        FNN_FOR
+        for (int64_t t = 0; t < (outer + FNN_LANES - 1) / FNN_LANES; t++) {
+            const int64_t o = t * FNN_LANES;
+            extreme_short(kind, x + o * n, lanes_of(outer - o), n, y + o, index + o);
+        }
+    } else {
+        const int once = n > FOLD_RUN;
+        const fold f = fold_of(c, NULL, y);
+        if (once) fold_axis(kind, &f, s);
+        FNN_FOR
+        for (int64_t o = 0; o < outer; o++) {
+            if (!once) y[o] = fold_run(kind, x + o * n, n, 0.0f);
             index[o] = first_hit(x + o * n, n, y[o]);
-        else
-            first_hits(x + o * n * inner + j, n, inner, lanes_of(inner - j), y + at,
-                       index + at);
+        }
     }
 }
 
-static void max_fwd(const fnn_call *c, const fnn_scratch *s)
-{
-    amax_fwd(c, s);
-    find_extremes(c);
-}
+static void max_fwd(const fnn_call *c, const fnn_scratch *s) { extremes(FOLD_MAX, c, s); }
 
 /* dx = dy at the index, else 0. */
 static void max_bwd(const fnn_call *c, const fnn_scratch *s)
@@ -237,11 +296,7 @@ static void max_bwd(const fnn_call *c, const fnn_scratch *s)
     }
 }
 
-static void min_fwd(const fnn_call *c, const fnn_scratch *s)
-{
-    amin_fwd(c, s);
-    find_extremes(c);
-}
+static void min_fwd(const fnn_call *c, const fnn_scratch *s) { extremes(FOLD_MIN, c, s); }
 
 static void min_bwd(const fnn_call *c, const fnn_scratch *s) { max_bwd(c, s); }
 
@@ -250,11 +305,30 @@ static void min_bwd(const fnn_call *c, const fnn_scratch *s) { max_bwd(c, s); }
  * The mean is summed as a distance from the row's first element, so that a mean far from 0 costs
  * no digits. */
 
+/* The same line by line: what a line's mean brought into the cache, its squares find there. */
+static void var_lines(const fnn_call *c)
+{
+    const int64_t n = c->dim[1];
+    const float *x = c->buf[0];
+    float *y = c->buf[1], *mean = c->buf[2];
+    FNN_FOR
+    for (int64_t o = 0; o < c->dim[0]; o++) {
+        const float *line = x + o * n;
+        mean[o] = *line + fold_run(FOLD_DIFFS, line, n, *line) / (float)n;
+        const float v = fold_run(FOLD_SQUARES, line, n, mean[o]) / c->f[0];
+        y[o] = c->dim[3] ? __builtin_sqrtf(v) : v;
+    }
+}
+
 static void var_fwd(const fnn_call *c, const fnn_scratch *s)
 {
     const int64_t n = c->dim[1], inner = c->dim[2], size = c->dim[0] * inner;
     const float *x = c->buf[0];
     float *y = c->buf[1], *mean = c->buf[2];
+    if (inner == 1 && n > FOLD_SHORT && n <= FOLD_RUN) {
+        var_lines(c);
+        return;
+    }
     FNN_FOR
     for (int64_t i = 0; i < size; i++) mean[i] = x[i / inner * n * inner + i % inner];
     fold f = fold_of(c, mean, y);

@@ -1,8 +1,8 @@
 /*
  * sums.h: sums, maxima and their kin whose bits depend on the shape alone.
  *
- * An axis is cut into chunks of fixed extent; each is folded in order, the chunks are then joined
- * two by two.  The chunks follow from the length of the axis and what lies inside it, never from
+ * An axis is cut into chunks of fixed extent; each is folded in a fixed order, the chunks are then
+ * joined two by two.  The chunks follow from the length of the axis and what lies inside it, never from
  * the threads nor from the outer axes, so that a row gives the same bits alone and in a batch.
  */
 #ifndef FNN_SUMS_H
@@ -49,7 +49,9 @@ typedef struct {
 
 #define FOLD_RUN 4096         /* neighbours in a chunk: 64 additions deep                     */
 #define FOLD_ROWS 64          /* rows in a chunk: short enough to share, long enough to stream */
-#define FOLD_COLS 64          /* columns of one task: four vectors                            */
+#define FOLD_COLS 64          /* columns of one task at least: four vectors                   */
+#define FOLD_WIDE 1024        /* and at most: their results stay in the first cache           */
+#define FOLD_TASKS 8          /* to be had from narrower tasks                                */
 
 VEC vf fold_start(int kind)
 {
@@ -76,6 +78,9 @@ VEC vf fold_join(int kind, vf a, vf b)
     }
 }
 
+/* What joins the results of folds. */
+static inline int fold_again(int kind) { return kind >= FOLD_PROD ? kind : FOLD_SUM; }
+
 VEC float fold_lanes(int kind, vf a)
 {
     if (kind == FOLD_MAX) return vf_hmax(a);
@@ -88,14 +93,13 @@ VEC float fold_lanes(int kind, vf a)
     return t[0];
 }
 
-/* The number of chunks: their results for one outer index fit the shared scratch. */
-static inline int64_t fold_chunks(int64_t n, int64_t inner)
+/* Rows in a chunk.  The results of all chunks for one outer index fit the shared scratch. */
+static inline int64_t fold_step(int64_t n, int64_t inner)
 {
-    const int64_t room = FNN_SHARED_BYTES / (int64_t)sizeof(float) / (inner > 0 ? inner : 1);
-    const int64_t step = inner == 1 ? FOLD_RUN : FOLD_ROWS;
-    int64_t chunks = (n + step - 1) / step;
-    if (chunks > room) chunks = room;
-    return chunks > 0 ? chunks : 1;
+    const int64_t width = inner > 0 ? inner : 1, room = FNN_SHARED_BYTES / 4 / width;
+    const int64_t least = width < FOLD_COLS ? FOLD_RUN / width : FOLD_ROWS;
+    const int64_t step = room > 0 ? (n + room - 1) / room : n;
+    return step > least ? step : least;
 }
 
 /* One number from n neighbours. */
@@ -122,41 +126,109 @@ VEC float fold_run(int kind, const float *x, int64_t n, float shift)
                                       fold_join(kind, s[2], s[3])));
 }
 
-/* out[j] = fold over rows of x[.][j], cols <= FOLD_COLS columns.  `step` from row to row. */
+/* out[j] = fold over rows of x[.][j], rows `step` apart.  Four rows at a time: each is read front to
+ * back, and the columns' values so far, in out, stay in the first cache. */
 VEC void fold_rows(int kind, const float *x, int64_t rows, int64_t step, int cols, const float *p,
                    float *out, int acc)
 {
-    const vf start = fold_start(kind);
-    if (cols == FOLD_COLS && !p && !acc) {
-        vf s[4] = {start, start, start, start};
-        for (int64_t i = 0; i < rows; i++)
-            for (int k = 0; k < 4; k++)
-                s[k] = fold_join(kind, s[k],
-                                 fold_map(kind, vf_load(x + i * step + k * FNN_LANES), vf_zero()));
-        for (int k = 0; k < 4; k++) vf_store(out + k * FNN_LANES, s[k]);
-        return;
-    }
-    for (int j = 0; j < cols; j += FNN_LANES) {
-        const int n = lanes_of(cols - j);
-        const vf shift = p ? vf_get(p + j, n) : vf_zero();
-        vf s = start;
-        for (int64_t i = 0; i < rows; i++)
-            s = fold_join(kind, s, fold_map(kind, vf_get(x + i * step + j, n), shift));
-        vf_put(out + j, acc ? vf_add(vf_get(out + j, n), s) : s, n);
+    if (!acc)
+        for (int j = 0; j < cols; j += FNN_LANES) vf_put(out + j, fold_start(kind), lanes_of(cols - j));
+    for (int64_t i = 0; i < rows; i += 4) {
+        const float *row = x + i * step;
+        const int left = (int)smaller(4, rows - i);
+        int j = 0;
+        if (left == 4)
+            for (; j + FNN_LANES <= cols; j += FNN_LANES) {
+                const vf shift = p ? vf_load(p + j) : vf_zero();
+                vf s = vf_load(out + j);
+                for (int k = 0; k < 4; k++)
+                    s = fold_join(kind, s, fold_map(kind, vf_load(row + k * step + j), shift));
+                vf_store(out + j, s);
+            }
+        for (; j < cols; j += FNN_LANES) {
+            const int n = lanes_of(cols - j);
+            const vf shift = p ? vf_get(p + j, n) : vf_zero();
+            vf s = vf_get(out + j, n);
+            for (int k = 0; k < left; k++)
+                s = fold_join(kind, s, fold_map(kind, vf_get(row + k * step + j, n), shift));
+            vf_put(out + j, s, n);
+        }
     }
 }
 
-/* Short rows side by side, one in each lane: x: (rows, n), rows <= 16. */
+/* The same for fewer columns than lanes, side by side in memory: 16 rows are `cols` vectors. */
+VEC void fold_narrow(int kind, const float *x, int64_t rows, int cols, const float *p, float *out,
+                     int acc)
+{
+    const int64_t blocks = rows / FNN_LANES;
+    const int again = fold_again(kind);
+    float part[FNN_LANES * FNN_LANES], shift[FNN_LANES * FNN_LANES] = {0};
+    vf s = acc ? vf_load_n(out, cols) : fold_start(kind);
+    if (blocks > 0) {
+        for (int i = 0; p && i < FNN_LANES; i++) vf_store_n(shift + i * cols, vf_load_n(p, cols), cols);
+        for (int v = 0; v < cols; v++) {
+            const vf by = vf_load(shift + v * FNN_LANES);
+            vf sum = fold_start(kind);
+            for (int64_t b = 0; b < blocks; b++)
+                sum = fold_join(kind, sum,
+                                fold_map(kind, vf_load(x + (b * cols + v) * FNN_LANES), by));
+            vf_store(part + v * FNN_LANES, sum);
+        }
+        for (int i = 0; i < FNN_LANES; i++) s = fold_join(again, s, vf_load_n(part + i * cols, cols));
+    }
+    const vf by = p ? vf_load_n(p, cols) : vf_zero();
+    for (int64_t i = blocks * FNN_LANES; i < rows; i++)
+        s = fold_join(kind, s, fold_map(kind, vf_load_n(x + i * cols, cols), by));
+    vf_store_n(out, s, cols);
+}
+
+/* y[i][j] = x[j][i] for i, j < 4; rows xs and ys apart. */
+typedef uint32_t quad __attribute__((vector_size(16), aligned(4), may_alias));
+static inline void transpose_4x4(const void *x, int64_t xs, void *y, int64_t ys)
+{
+    const uint32_t *from = x;
+    uint32_t *to = y;
+    const quad a = *(const quad *)from, b = *(const quad *)(from + xs);
+    const quad c = *(const quad *)(from + 2 * xs), d = *(const quad *)(from + 3 * xs);
+    *(quad *)to = (quad){a[0], b[0], c[0], d[0]};
+    *(quad *)(to + ys) = (quad){a[1], b[1], c[1], d[1]};
+    *(quad *)(to + 2 * ys) = (quad){a[2], b[2], c[2], d[2]};
+    *(quad *)(to + 3 * ys) = (quad){a[3], b[3], c[3], d[3]};
+}
+
+#define FOLD_SHORT 16         /* rows up to here are folded side by side, one in each lane     */
+typedef struct { float column[FOLD_SHORT][FNN_LANES]; } short_rows;
+
+/* Short rows turned: column[j][i] = x[i][j].  x: (rows, n), rows <= 16, n <= FOLD_SHORT. */
+static inline void turn_rows(const float *x, int rows, int64_t n, short_rows *t)
+{
+    int64_t j = 0;
+    if (rows == FNN_LANES) {
+        for (; j + 4 <= n; j += 4)
+            for (int i = 0; i < FNN_LANES; i += 4)
+                transpose_4x4(x + i * n + j, n, &t->column[j][i], FNN_LANES);
+        for (int i = 0; j < n && i < FNN_LANES - 4; i += 4)        /* reads on into the next row */
+            transpose_4x4(x + i * n + j, n, &t->column[j][i], FNN_LANES);
+        for (; j < n; j++)
+            for (int i = FNN_LANES - 4; i < FNN_LANES; i++) t->column[j][i] = x[i * n + j];
+        return;
+    }
+    for (; j < n; j++) {
+        vf_store(t->column[j], vf_zero());
+        for (int i = 0; i < rows; i++) t->column[j][i] = x[i * n + j];
+    }
+}
+
+/* out[i] = fold of row i.  x: (rows, n), rows <= 16, n <= FOLD_SHORT. */
 VEC void fold_short(int kind, const float *x, int rows, int64_t n, const float *p, float *out,
                     int acc)
 {
     const vf shift = p ? vf_get(p, rows) : vf_zero();
     vf s = fold_start(kind);
-    for (int64_t j = 0; j < n; j++) {
-        float column[FNN_LANES] = {0};
-        for (int i = 0; i < rows; i++) column[i] = x[i * n + j];
-        s = fold_join(kind, s, fold_map(kind, vf_load(column), shift));
-    }
+    short_rows t;
+    turn_rows(x, rows, n, &t);
+    for (int64_t j = 0; j < n; j++)
+        s = fold_join(kind, s, fold_map(kind, vf_load(t.column[j]), shift));
     vf_put(out, acc ? vf_add(vf_get(out, rows), s) : s, rows);
 }
 
@@ -171,40 +243,60 @@ VEC void fold_parts(int kind, float *parts, int64_t n, int64_t width, int cols)
         }
 }
 
-/* The whole team; barrier at the end.  `kind` is a constant wherever this is called. */
-VEC void fold_axis(int kind, const fold *f, const fnn_scratch *s)
+/* Rows of neighbours, each folded by one thread.  out: (outer). */
+VEC void fold_lines(int kind, const fold *f)
 {
-    const int64_t n = f->n, inner = f->inner;
-    if (inner == 1 && n <= FNN_LANES) {
+    const int64_t n = f->n;
+    if (n <= FOLD_SHORT) {
         FNN_FOR
         for (int64_t t = 0; t < (f->outer + FNN_LANES - 1) / FNN_LANES; t++) {
             const int64_t o = t * FNN_LANES;
-            const int rows = lanes_of(f->outer - o);
-            fold_short(kind, f->x + o * n, rows, n, f->p ? f->p + o : NULL, f->out + o, f->acc);
+            fold_short(kind, f->x + o * n, lanes_of(f->outer - o), n, f->p ? f->p + o : NULL,
+                       f->out + o, f->acc);
         }
         return;
     }
-    const int64_t chunks = fold_chunks(n, inner), blocks = (inner + FOLD_COLS - 1) / FOLD_COLS;
-    const int64_t room = FNN_SHARED_BYTES / (int64_t)sizeof(float) / (chunks * (inner ? inner : 1));
-    const int direct = chunks == 1;
+    FNN_FOR
+    for (int64_t o = 0; o < f->outer; o++) {
+        const float y = fold_run(kind, f->x + o * n, n, f->p ? f->p[o] : 0.0f);
+        f->out[o] = f->acc ? f->out[o] + y : y;
+    }
+}
+
+/* Columns of one task: many are read best, but there should be tasks to share. */
+static inline int64_t fold_width(int64_t inner, int64_t others)
+{
+    int64_t width = FOLD_WIDE;
+    while (width > FOLD_COLS && (inner + width - 1) / width * others < FOLD_TASKS) width /= 2;
+    return width;
+}
+
+/* The whole team; barrier at the end.  `kind` is a constant wherever this is called. */
+VEC void fold_axis(int kind, const fold *f, const fnn_scratch *s)
+{
+    const int64_t n = f->n, inner = f->inner, step = fold_step(n, inner);
+    const int64_t chunks = n > step ? (n + step - 1) / step : 1;
+    if (inner == 1 && chunks == 1) {
+        fold_lines(kind, f);
+        return;
+    }
+    const int64_t width = fold_width(inner, f->outer * chunks), blocks = (inner + width - 1) / width;
+    const int64_t room = FNN_SHARED_BYTES / 4 / (chunks * (inner ? inner : 1));
+    const int direct = chunks == 1, again = fold_again(kind);
     const int64_t group = direct ? f->outer : room;
     for (int64_t first = 0; first < f->outer; first += group) {
         const int64_t outer = smaller(f->outer - first, group);
         FNN_FOR
         for (int64_t t = 0; t < outer * chunks * blocks; t++) {
-            const int64_t part = t / blocks, j = t % blocks * FOLD_COLS;
-            const int64_t o = first + part / chunks, chunk = part % chunks;
-            const int64_t lo = n * chunk / chunks, hi = n * (chunk + 1) / chunks;
-            const int cols = (int)smaller(inner - j, FOLD_COLS);
+            const int64_t part = t / blocks, j = t % blocks * width;
+            const int64_t o = first + part / chunks, lo = part % chunks * step;
+            const int64_t rows = smaller(n - lo, step);
+            const int cols = (int)smaller(inner - j, width), acc = direct && f->acc;
             const float *x = f->x + (o * n + lo) * inner + j, *p = f->p ? f->p + o * inner + j : NULL;
             float *out = direct ? f->out + o * inner + j : s->shared + part * inner + j;
-            const int acc = direct && f->acc;
-            if (inner == 1) {
-                const float y = fold_run(kind, x, hi - lo, p ? *p : 0.0f);
-                *out = acc ? *out + y : y;
-            } else {
-                fold_rows(kind, x, hi - lo, inner, cols, p, out, acc);
-            }
+            if (inner == 1) *out = fold_run(kind, x, rows, p ? *p : 0.0f);
+            else if (inner < FNN_LANES) fold_narrow(kind, x, rows, cols, p, out, acc);
+            else fold_rows(kind, x, rows, inner, cols, p, out, acc);
         }
         if (direct) continue;
         const int64_t strips = (inner + FNN_LANES - 1) / FNN_LANES;
@@ -213,7 +305,8 @@ VEC void fold_axis(int kind, const fold *f, const fnn_scratch *s)
             const int64_t o = t / strips, j = t % strips * FNN_LANES;
             const int cols = lanes_of(inner - j);
             float *parts = s->shared + o * chunks * inner + j, *out = f->out + (first + o) * inner + j;
-            fold_parts(kind, parts, chunks, inner, cols);
+            if (inner == 1) *parts = fold_run(again, parts, chunks, 0.0f);
+            else fold_parts(again, parts, chunks, inner, cols);
             const vf y = vf_get(parts, cols);
             vf_put(out, f->acc ? vf_add(vf_get(out, cols), y) : y, cols);
         }
