@@ -67,11 +67,16 @@ unsigned fnn_needs(int op, unsigned want);  /* slots that backward reads for the
 double fnn_flops(const fnn_call *c);   /* arithmetic of the forward record               */
 double fnn_bytes(const fnn_call *c);   /* its minimum memory traffic                     */
 
+/* What roof.h measures. */
+enum { FNN_ROOF_FMA, FNN_ROOF_READ, FNN_ROOF_TRIAD, FNN_ROOF_UPDATE };
+
 /* The kernels of one ISA. */
 typedef struct {
     const char *name;
     fnn_kernel fwd[FNN_N_OPS];
     fnn_kernel bwd[FNN_N_OPS];         /* NULL where the op has no gradient              */
+    float (*roof)(int kind, float *x, int64_t n, int64_t repeats);   /* see roof.h       */
+    int roof_flops;                    /* of one iteration of ROOF_FMA                   */
 } fnn_isa;
 
 /* cpu.c: the ISA in use.  All of those this machine can run are listed, best first. */
@@ -84,6 +89,8 @@ const fnn_isa *fnn_isa_active(void);
  * Returns 0, or -1 when scratch memory could not be had; nothing has run then. */
 int fnn_run(const fnn_call *calls, int64_t n, int backward, int n_threads);
 double fnn_cost_ns(const fnn_call *c, int backward);  /* estimated time on one core       */
+double fnn_roof(int kind, float *x, int64_t n, int64_t repeats, int n_threads);  /* flops or bytes
+                                          done by a team, each thread on its part of x[0..n) */
 unsigned fnn_fp_mode(void);            /* the calling thread's floating-point control word */
 int fnn_grad_mode(int set);            /* thread-local: -1 reads, 0/1 sets; returns the old value */
 

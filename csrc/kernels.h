@@ -8,6 +8,7 @@
 #include "vmath.h"
 #include "sums.h"
 #include "gemm.h"
+#include "roof.h"
 
 #include "op_pointwise.h"
 #include "op_activation.h"
@@ -41,4 +42,6 @@ const fnn_isa FNN_CAT(fnn_isa_, FNN_ISA_NAME) = {
 #undef OP
 #undef OP_NOGRAD
     },
+    roof,
+    ROOF_FLOPS,
 };

@@ -167,6 +167,26 @@ int fnn_run(const fnn_call *calls, int64_t n, int backward, int n_threads)
     return 0;
 }
 
+/* ---- the machine's limits ---- */
+
+double fnn_roof(int kind, float *x, int64_t n, int64_t repeats, int n_threads)
+{
+    const fnn_isa *isa = fnn_isa_active();
+    const int64_t part = kind == FNN_ROOF_FMA ? n : n / n_threads;
+    volatile float sink = 0;
+#ifdef _OPENMP
+#pragma omp parallel num_threads(n_threads)
+#endif
+    {
+        float *mine = kind == FNN_ROOF_FMA ? NULL : x + fnn_team_rank() * part;
+        float sum = isa->roof(kind, mine, part, repeats);
+        if (fnn_team_rank() == 0) sink = sum;
+    }
+    (void)sink;
+    const double work = kind == FNN_ROOF_FMA ? isa->roof_flops : kind == FNN_ROOF_UPDATE ? 6 : 4;
+    return work * (double)part * (double)repeats * n_threads;
+}
+
 /* ---- per-thread grad mode ---- */
 
 static _Thread_local int no_grad;

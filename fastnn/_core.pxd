@@ -24,6 +24,11 @@ cdef extern from "fnn.h":
         void *bwd[1]
     const fnn_isa *fnn_isa_active()
     int fnn_run(const fnn_call *calls, long long n, int backward, int n_threads) nogil
+    enum: FNN_ROOF_FMA
+    enum: FNN_ROOF_READ
+    enum: FNN_ROOF_TRIAD
+    enum: FNN_ROOF_UPDATE
+    double fnn_roof(int kind, float *x, long long n, long long repeats, int n_threads) nogil
     unsigned fnn_fp_mode() nogil
     int fnn_grad_mode(int set)
     void *fnn_malloc(size_t bytes) nogil

@@ -103,6 +103,26 @@ def flops(str op, dim):
     return fnn_flops(&c)
 
 
+ROOFS = {"fma": FNN_ROOF_FMA, "read": FNN_ROOF_READ, "triad": FNN_ROOF_TRIAD,
+         "update": FNN_ROOF_UPDATE}
+
+
+def roof(str kind, Tensor x not None, long long n, long long repeats):
+    """Run a loop that does nothing but reach a limit of the machine; returns its flops or bytes.
+
+    kind "fma": n register iterations on each thread. "read", "triad", "update": passes over the
+    first n elements of x, shared among the threads, which triad and update overwrite.
+    """
+    cdef int which = ROOFS[kind], threads = n_threads
+    cdef float *data = <float *>x.data
+    cdef double work
+    if which != FNN_ROOF_FMA and (x.dtype is not F32 or not 0 <= n <= x.n):
+        raise ValueError(f"roof: x: got {x.n} elements of {x.dtype.name}; need {n} of float32")
+    with nogil:
+        work = fnn_roof(which, data, n, repeats, threads)
+    return work
+
+
 def unchecked_launch(int op, arrays, grads, int n_in, dim, f, int acc=0, bint backward=False, int threads=1):
     """Run a kernel over NumPy arrays as they are: only tests that have checked them may."""
     cdef fnn_call c

@@ -1,0 +1,198 @@
+"""The table of what is measured: one entry per row, with how each library computes it.
+
+An entry names arrays, never libraries' objects, so that every library gets the same numbers:
+`inputs` are data, `weights` are arrays a library may keep in any form it likes. How to compute:
+
+    torch(t)    -> function of (*inputs, *weights), or a module of the inputs whose parameters have
+                   the shapes of `weights`; t is torch, or fastnn, which has the same names
+    jax(jax)    -> function of (*inputs, *weights)
+    onnx(g)     -> function of their names in a graph that returns a name: g("Relu", x)
+                   (None: this library has no such row)
+
+`mode` says what one call is:
+
+    forward     outputs, no gradients                     eager      the same, not compiled
+    backward    outputs, and the gradients of their sum   optimizer  one step on the weights
+    step        zero_grad, forward, cross-entropy with the last input as labels, backward, Adam
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from . import models
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Array:
+    """An input: standard normal float32, or int64 below `high`."""
+
+    shape: Shape
+    high: int | None = None
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        if self.high is None:
+            return rng.standard_normal(self.shape, np.float32)
+        return rng.integers(0, self.high, self.shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One thing that is measured; see above."""
+
+    id: str
+    what: str
+    torch: Callable[[Any], Callable[..., Any]]
+    jax: Callable[[Any], Callable[..., Any]] | None = None
+    onnx: Callable[[Any], Callable[..., str]] | None = None
+    group: str = "kernels"              # or training, inference
+    mode: str = "forward"
+    inputs: tuple[Array, ...] = ()
+    weights: tuple[Shape, ...] = ()
+    goal: float | None = None           # the best peer's time ÷ ours
+    flops: float = 0                    # of one call; 0: nothing worth counting
+    bytes: float = 0                    # least memory traffic of one call
+    stream: str = "triad"               # the traffic it resembles: read, triad or update (in place)
+    deterministic: bool = True          # every library must compute the same numbers
+
+    def arrays(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Inputs and weights, the same in every process."""
+        rng = np.random.default_rng(crc32(self.id.encode()))
+        inputs = [a.draw(rng) for a in self.inputs]
+        weights = [rng.standard_normal(s, np.float32) / np.float32(s[-1] ** 0.5)
+                   for s in self.weights]
+        return inputs, weights
+
+
+def matmul(n: int, goal: float) -> Row:
+    return Row(
+        id=f"matmul-{n}", what=f"matrix product {n}×{n}", goal=goal,
+        inputs=(Array((n, n)), Array((n, n))), flops=2 * n**3, bytes=12 * n * n,
+        torch=lambda t: operator.matmul, jax=lambda jax: operator.matmul,
+        onnx=lambda g: partial(g, "MatMul"))
+
+
+def linear(m: int, n: int, k: int, goal: float) -> Row:
+    return Row(
+        id=f"linear-m{m}-n{n}-k{k}", what=f"linear ({m}, {k}) → ({m}, {n})", goal=goal,
+        inputs=(Array((m, k)),), weights=((n, k), (n,)),
+        flops=2 * m * n * k, bytes=4 * (m * k + n * k + m * n), stream="read",
+        torch=lambda t: t.nn.functional.linear, jax=lambda jax: models.linear,
+        onnx=lambda g: partial(g, "Gemm", transB=1))
+
+
+SIDE = 1024
+SQUARE = Array((SIDE, SIDE))
+
+
+def square(name: str, torch: Any, jax: Any, onnx: Any = None, goal: float | None = None,
+           **options: Any) -> Row:
+    """A memory-bound function of a 1024×1024 array: 4 MB in, 4 MB out."""
+    options = {"inputs": (SQUARE,), "bytes": 8 * SIDE**2, "what": f"{name}, 1024×1024"} | options
+    return Row(id=name, torch=torch, jax=jax, onnx=onnx, goal=goal, **options)
+
+
+def step(name: str, sizes: Sequence[int], batch: int, goal: float) -> Row:
+    """A training step of an MLP; the gradient of its input is not computed."""
+    products = [a * b for a, b in zip(sizes, sizes[1:], strict=False)]
+    return Row(
+        id=name, group="training", mode="step", goal=goal,
+        what=f"training step, MLP {'-'.join(map(str, sizes))}, batch {batch}",
+        inputs=(Array((batch, sizes[0])), Array((batch,), high=sizes[-1])),
+        weights=models.mlp_shapes(sizes), flops=batch * (6 * sum(products) - 2 * products[0]),
+        torch=partial(models.mlp_torch, sizes), jax=lambda jax: partial(models.mlp_jax, jax))
+
+
+MNIST = (784, 256, 128, 10)
+PARAMETERS = 8_000_000
+WORDS, WIDTH, TOKENS = 30_000, 256, 4096
+
+ROWS: list[Row] = [
+    step("mlp-tiny", (32, 32, 2), 16, goal=3.0),
+    step("mlp-mnist", MNIST, 64, goal=2.0),
+    step("mlp-wide", (784, 2048, 2048, 10), 256, goal=1.1),
+    Row(id="mlp-b1", group="inference", what="MLP 784-256-128-10, batch 1", goal=2.0,
+        inputs=(Array((1, 784)),), weights=models.mlp_shapes(MNIST),
+        flops=2 * (784 * 256 + 256 * 128 + 1280), bytes=4 * (784 * 256 + 256 * 128 + 1280),
+        stream="read", torch=partial(models.mlp_torch, MNIST),
+        jax=lambda jax: partial(models.mlp_jax, jax), onnx=lambda g: partial(models.mlp_onnx, g)),
+    *(matmul(n, goal) for n, goal in ((32, 1.5), (64, 1.5), (128, 1.1), (256, 1.0), (512, 0.97),
+                                      (1024, 0.97), (2048, 0.97))),
+    linear(1, 1024, 1024, goal=1.5),
+    linear(8, 4096, 1024, goal=1.5),
+    linear(64, 256, 784, goal=1.15),
+    linear(128, 768, 3072, goal=1.15),
+    linear(4096, 64, 576, goal=1.15),
+    square("softmax", lambda t: partial(t.nn.functional.softmax, dim=1),
+           lambda jax: partial(jax.nn.softmax, axis=1),
+           lambda g: partial(g, "Softmax", axis=1), goal=1.3),
+    square("gelu", lambda t: t.nn.functional.gelu,
+           lambda jax: partial(jax.nn.gelu, approximate=False),
+           lambda g: partial(g, "Gelu"), goal=1.3),
+    square("tanh", lambda t: t.tanh, lambda jax: jax.numpy.tanh,
+           lambda g: partial(g, "Tanh"), goal=1.3),
+    square("relu", lambda t: t.nn.functional.relu, lambda jax: jax.nn.relu,
+           lambda g: partial(g, "Relu"), goal=1.3),
+    Row(id="adamw-8m", what="AdamW step, 8 M parameters, fused", mode="optimizer", goal=1.0,
+        weights=((PARAMETERS,),), bytes=28 * PARAMETERS, stream="update",
+        torch=lambda t: partial(t.optim.AdamW, lr=1e-3, fused=True),
+        jax=lambda jax: partial(models.adam_jax, jax, lr=1e-3, weight_decay=1e-2)),
+    Row(id="add-4x4", what="eager add of two 4×4 tensors", mode="eager", goal=5,
+        inputs=(Array((4, 4)), Array((4, 4))),
+        torch=lambda t: operator.add, jax=lambda jax: operator.add),
+    # rows without a goal
+    square("log_softmax", lambda t: partial(t.nn.functional.log_softmax, dim=1),
+           lambda jax: partial(jax.nn.log_softmax, axis=1),
+           lambda g: partial(g, "LogSoftmax", axis=1)),
+    square("sigmoid", lambda t: t.sigmoid, lambda jax: jax.nn.sigmoid,
+           lambda g: partial(g, "Sigmoid")),
+    square("exp", lambda t: t.exp, lambda jax: jax.numpy.exp, lambda g: partial(g, "Exp")),
+    square("add", lambda t: operator.add, lambda jax: operator.add, lambda g: partial(g, "Add"),
+           inputs=(SQUARE, SQUARE), bytes=12 * SIDE**2),
+    square("sum", lambda t: t.sum, lambda jax: jax.numpy.sum,
+           lambda g: partial(g, "ReduceSum", keepdims=0), bytes=4 * SIDE**2, stream="read"),
+    square("cross_entropy", lambda t: t.nn.functional.cross_entropy,
+           lambda jax: partial(models.cross_entropy_jax, jax), mode="backward",
+           inputs=(SQUARE, Array((SIDE,), high=SIDE)),
+           what="cross-entropy of 1024×1024 logits, fwd+bwd"),
+    square("dropout", lambda t: partial(t.nn.functional.dropout, p=0.5, training=True), None,
+           deterministic=False),
+    Row(id="embedding", what="embedding, 4096 tokens of 30000×256, fwd+bwd", mode="backward",
+        inputs=(Array((TOKENS,), high=WORDS),), weights=((WORDS, WIDTH),),
+        bytes=4 * WIDTH * (WORDS + 4 * TOKENS), torch=lambda t: t.nn.functional.embedding,
+        jax=lambda jax: lambda i, w: w[i]),
+    Row(id="gather", what="256 of 60000 rows of 784, shuffled",
+        inputs=(Array((60_000, 784)), Array((256,), high=60_000)), bytes=8 * 256 * 784,
+        torch=lambda t: operator.getitem, jax=lambda jax: operator.getitem,
+        onnx=lambda g: partial(g, "Gather", axis=0)),
+    Row(id="adamw-8m-loop", what="AdamW step, 8 M parameters, torch's unfused loop",
+        mode="optimizer", weights=((PARAMETERS,),), bytes=28 * PARAMETERS, stream="update",
+        torch=lambda t: partial(t.optim.AdamW, lr=1e-3, fused=False, foreach=False)),
+]
+
+
+def select(patterns: Iterable[str], rows: Sequence[Row] = ROWS) -> list[Row]:
+    """The rows whose id, its beginning or group a pattern names: gelu, matmul, m*-512, training.
+
+    Errors: ValueError for a pattern that names none.
+    """
+    def named(row: Row, pattern: str) -> bool:
+        return (pattern == row.group or fnmatch.fnmatchcase(row.id, pattern)
+                or row.id.startswith(f"{pattern}-"))
+
+    patterns = list(patterns)
+    for p in patterns:
+        if not any(named(r, p) for r in rows):
+            raise ValueError(f"rows: got {p!r}; need one of {', '.join(r.id for r in rows)}, "
+                             "a group (training, inference, kernels) or a pattern like 'matmul-*'")
+    return [r for r in rows if not patterns or any(named(r, p) for p in patterns)]
