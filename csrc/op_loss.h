@@ -247,13 +247,13 @@ VEC vf binary_cross_entropy_with_logits_value(loss_at p, const float *f)
     return vf_mul(p.w, vf_fma(extra, softplus, plain));
 }
 
-/* w (sigma(x) - t - (pos - 1) t sigma(-x)) */
+/* w ((1 - t) sigma(x) - pos t sigma(-x)): no digits cancel where x and t agree, as in sigma(x) - t */
 VEC vf binary_cross_entropy_with_logits_dx(loss_at p, const float *f)
 {
-    const vf extra = vf_mul(vf_sub(p.pos, vf_set1(1.0f)), p.t);
-    const vf plain = vf_sub(vf_sigmoid(p.x), p.t);
+    const vf negative = vf_mul(vf_sub(vf_set1(1.0f), p.t), vf_sigmoid(p.x));
+    const vf positive = vf_mul(p.pos, p.t);
     (void)f;
-    return vf_mul(p.w, vf_fnma(extra, vf_sigmoid(vf_neg(p.x)), plain));
+    return vf_mul(p.w, vf_fnma(positive, vf_sigmoid(vf_neg(p.x)), negative));
 }
 
 /* w ((pos - 1) log1p(exp(-x)) - x) */

@@ -335,3 +335,41 @@ def test_environment_overrides():
 def test_thread_count_is_checked(n):
     with pytest.raises(ValueError, match="set_num_threads"):
         fastnn.set_num_threads(n)
+
+
+UNTRACEABLE = {
+    "cumsum": lambda i, x: i.cumsum(0), "prod": lambda i, x: i.prod(),
+    "amax": lambda i, x: i.amax(), "max": lambda i, x: i.max(0),
+    "argmin": lambda i, x: i.argmin(), "pow": lambda i, x: i**2, "sort": lambda i, x: x.sort(),
+    "argsort": lambda i, x: i.argsort(), "topk": lambda i, x: x.topk(1),
+    "nonzero": lambda i, x: x.nonzero(), "setitem": lambda i, x: x.__setitem__(0, 1.0),
+    "item": lambda i, x: x[0].item(), "numpy": lambda i, x: x.numpy(),
+    "equal": lambda i, x: x.equal(x), "isclose": lambda i, x: i.isclose(i),
+    "getitem": lambda i, x: x[x > 0],
+}
+
+
+@pytest.mark.parametrize("name", list(UNTRACEABLE))
+def test_what_computes_outside_records_says_so(name):
+    said = []
+    i, x = fastnn.tensor([3, 1, 2]), fastnn.tensor([3.0, 1.0, 2.0])
+    assert _core.on_untraceable(said.append) is None
+    try:
+        UNTRACEABLE[name](i, x)
+    finally:
+        _core.on_untraceable(None)
+    assert name in said
+
+
+def test_records_do_not_say_so():
+    said = []
+    i, x = fastnn.tensor([0, 1, 2]), fastnn.tensor([3.0, 1.0, 2.0])
+    _core.on_untraceable(said.append)
+    try:
+        for y in (x.any(), i.all(), x.count_nonzero(), x.isclose(x), x.long(),
+                  fastnn.nn.functional.one_hot(i, 3), x.half().double(), i.to("int16"), i.sum(),
+                  i + 1, x[i], x.max(0), fastnn.zeros(3)):
+            assert y is not None
+    finally:
+        _core.on_untraceable(None)
+    assert not said

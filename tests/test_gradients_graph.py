@@ -389,3 +389,17 @@ def test_one_decorated_function_in_many_threads():
     for t in threads:
         t.join()
     assert not wrong
+
+
+def test_a_graph_that_reads_nothing_runs_again():
+    """As in torch: only what backward has let go of is missing."""
+    x = fastnn.tensor([1.0, 2.0], requires_grad=True)
+    y = (x + 1.0).reshape(2, 1).sum()
+    y.backward()
+    y.backward()
+    assert x.grad.tolist() == [2, 2]
+    z = (x * x).sum()
+    z.backward()
+    with pytest.raises(GraphError, match="retain_graph"):
+        z.backward()
+    assert x.grad.tolist() == [4, 6]

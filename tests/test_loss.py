@@ -111,6 +111,17 @@ def test_a_row_is_the_same_in_any_batch(rng):
                 np.testing.assert_array_equal(part, whole[rows])
 
 
+@pytest.mark.parametrize("t", [0.0, 1.0])
+def test_logits_far_out_keep_their_digits(t):
+    """sigma(x) - 1 would have none left at x = 20."""
+    x = np.linspace(-30, 30, 601, dtype=np.float32)
+    z = fastnn.tensor(x, requires_grad=True)
+    F.binary_cross_entropy_with_logits(z, np.full_like(x, t), reduction="sum").backward()
+    wide = x.astype(np.float64)
+    expected = 1 / (1 + np.exp(-wide)) if t == 0 else -1 / (1 + np.exp(wide))
+    np.testing.assert_allclose(z.grad.numpy(), expected, rtol=3e-7)
+
+
 def test_messages():
     """Each names op, argument, what came and what is needed."""
     x = fastnn.randn(2, 3)
@@ -123,7 +134,8 @@ def test_messages():
          "cross_entropy: target: got float32 of shape (2,); need int64 classes of shape (2,), "
          "or float32 probabilities of shape (2, 3)"),
         (lambda: F.mse_loss(fastnn.randn(4, 1), fastnn.randn(4)), fastnn.ShapeError,
-         "mse_loss: shapes: got input (4, 1) and target (4,); need equal ones"),
+         "mse_loss: shapes: got input (4, 1) and target (4,); need equal ones: "
+         "use .reshape(), or .expand() where broadcasting is meant"),
         (lambda: F.mse_loss(x, np.zeros((2, 3), np.int64)), fastnn.DTypeError,
          "mse_loss: target: got int64; need float32: use .float()"),
         (lambda: F.binary_cross_entropy([1.5], [1.0]), ValueError,

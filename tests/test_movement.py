@@ -280,15 +280,58 @@ def test_indices_changed_behind_our_back_do_not_crash():
 
 def test_setitem_and_the_graph():
     x = fastnn.zeros(3, requires_grad=True)
+    with pytest.raises(GraphError, match="setitem: .*leaf"):
+        x[0] = 1.0
     y = x * 2.0
-    for t, value in ((x, 1.0), (y, 1.0), (fastnn.zeros(3), y)):
-        with pytest.raises(GraphError):
-            t[0] = value
+    shared = y.view(3, 1)
+    with pytest.raises(GraphError, match="shares memory"):
+        y[0] = 1.0
+    del shared
+    with fastnn.no_grad():
+        x[0] = 7.0
+    assert x.tolist() == [7, 0, 0] and x.requires_grad
     z = fastnn.ones(3)
     w = x * z
     z[0] = 5
     with pytest.raises(GraphError, match="version"):
         w.backward(fastnn.ones(3))
+
+
+@pytest.mark.parametrize("key", [
+    1, slice(1, 3), (slice(None), 2), (..., None, 1), ([0, 2], [1, 1]), [2, 0], -1,
+    (slice(None), [3, 0]), (0, 0), slice(2, 2), np.arange(12).reshape(3, 4) % 2 == 0, np.array([True, False, True]),
+], ids=str)
+@pytest.mark.parametrize("ones", [False, True])
+def test_setitem_carries_gradients(key, ones, rng):
+    """Of what was there and of what is put in its place."""
+    x, weight = rng.standard_normal((2, 3, 4)).astype(np.float32)
+    shape = x[key].shape
+    v = rng.standard_normal(tuple(1 for _ in shape) if ones else shape).astype(np.float32)
+    a, b = fastnn.tensor(x, requires_grad=True), fastnn.tensor(v, requires_grad=True)
+    y = a * 1.0
+    y[key] = b * 1.0
+    changed, left = x.copy(), weight.copy()
+    changed[key], left[key] = v, 0
+    same(y.detach(), changed)
+    (y * weight).sum().backward()
+    same(a.grad, left)
+    if x[key].size:
+        expected = weight[key].reshape(1, -1).sum(1).reshape(v.shape) if ones else weight[key]
+        np.testing.assert_allclose(b.grad.numpy(), expected, rtol=1e-5)
+
+
+def test_setitem_builds_a_graph_in_a_plain_tensor():
+    x = fastnn.tensor([1.0, 2.0], requires_grad=True)
+    steps, h = fastnn.zeros(3, 2), x
+    for i in range(3):
+        h = h * 2
+        steps[i] = h
+    steps.sum().backward()
+    assert steps.tolist() == [[2, 4], [4, 8], [8, 16]] and x.grad.tolist() == [14, 14]
+    with pytest.raises(ShapeError, match=r"setitem: value: got shape \(3,\); need .* \(2,\)"):
+        steps[0] = fastnn.ones(3, requires_grad=True)
+    with pytest.raises(DTypeError):
+        fastnn.zeros(3, dtype=fastnn.int64)[0] = h[0]
 
 
 @pytest.mark.parametrize(("key", "value", "error"), [

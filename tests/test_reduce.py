@@ -178,3 +178,28 @@ def test_topk():
     values.sum().backward()
     assert x.grad.tolist() == [[0, 1, 1], [1, 1, 0]]
     assert x.topk(1, dim=0, largest=False).values.tolist() == [[1, 7, 2]]
+
+
+def test_truth_over_no_axes_is_that_of_each_element():
+    """As in torch; every other reduction takes dim=() for all axes."""
+    x = fastnn.tensor([[0.0, 2.0], [np.nan, 0.0]])
+    for f in (fastnn.any, fastnn.all):
+        assert f(x, ()).tolist() == f(x, dim=[], keepdim=True).tolist() == [[0, 1], [1, 0]]
+        assert f(x).dtype is fastnn.bool and f(x).shape == ()
+    assert fastnn.count_nonzero(x, ()).item() == 2 and x.sum(()).shape == ()
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int8", "int64", "float16", "float32",
+                                   "float64"])
+def test_truth_of_every_dtype(dtype, rng):
+    for shape in ((3, 0, 2), (4, 3, 2), ()):
+        a = (rng.random(shape) < 0.4).astype(dtype)
+        x = fastnn.tensor(a, dtype=a.dtype)
+        for dim in (None, 0, -1, (0, 2)) if shape else (None, 0):
+            axis = dim if shape else None
+            for name in ("any", "all"):
+                y = getattr(fastnn, name)(x, dim, keepdim=bool(shape))
+                np.testing.assert_array_equal(
+                    y.numpy(), getattr(np, name)(a, axis, keepdims=bool(shape)))
+            y = fastnn.count_nonzero(x, dim)
+            np.testing.assert_array_equal(y.numpy(), np.count_nonzero(a, axis))

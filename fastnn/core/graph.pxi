@@ -114,8 +114,8 @@ cdef class Buffers:
             return <float *><uintptr_t>same.pop()
         p = fnn_malloc(n * sizeof(float))
         if p == NULL:
-            raise MemoryError(f"backward: memory: got a request for {n * sizeof(float):,} bytes; need one that "
-                              "can be met: smaller batches")
+            raise MemoryError(f"backward: memory: got a request for {n * sizeof(float):,} bytes; "
+                              "need one that can be met: smaller batches")
         self.taken.append(<uintptr_t>p)
         return <float *>p
 
@@ -181,7 +181,8 @@ cdef bint is_among(Tensor t, tuple ts):
 
 
 cdef release(Record r):
-    r.freed = True
+    """Let go of what backward has read; a record that reads nothing can run again."""
+    r.freed = r.freed or len(r.stores) > 0
     r.stores = []
 
 

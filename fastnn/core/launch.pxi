@@ -9,6 +9,8 @@ cdef dict reference = None              # op id -> (forward, backward) in NumPy
 cdef list captured = None
 cdef bint anomaly = False               # stop at the first NaN and name its op
 
+cdef object unrecorded = None           # called with the name of whatever computes outside records
+
 cdef double DROP_GIL_NS = 20000.0       # dropping and retaking the GIL must be worth it
 
 

@@ -66,6 +66,20 @@ def set_detect_anomaly(bint on):
     return bool(old)
 
 
+def untraceable(str name):
+    """Said by whatever computes from the values of tensors outside records, which a replay of records
+    would therefore miss: integer extremes, sort, nonzero, item, ..."""
+    if unrecorded is not None:
+        unrecorded(name)
+
+
+def on_untraceable(function):
+    """Call function(name) at each of them from now on, None = nothing; returns what it was."""
+    global unrecorded
+    old, unrecorded = unrecorded, function
+    return old
+
+
 def set_max_bytes(long long n):
     """Refuse allocations that would take tensor memory beyond n bytes; 0 = no limit."""
     fnn_set_max_bytes(n)

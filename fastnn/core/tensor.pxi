@@ -190,6 +190,7 @@ cdef class Tensor:
         (<Exported>b.obj).extra = extra
 
     def _array(self):
+        untraceable("numpy")
         return np.asarray(memoryview(alias(self, Tensor, False)))
 
     def numpy(self):
@@ -217,6 +218,7 @@ cdef class Tensor:
     def item(self):
         """The only element as a Python number."""
         realize(self)
+        untraceable("item")
         if self.n != 1:
             raise ShapeError(f"item: got shape {self.shape}; need one element: use .tolist()")
         if self.dtype is F32:

@@ -4,7 +4,7 @@ Importing this package gives Tensor its operators and methods.
 """
 
 # ruff: noqa: F401, F403
-from . import inplace
+from . import inplace, setitem
 from .activation import *
 from .cast import *
 from .compare import *

@@ -25,7 +25,7 @@ from .cast import (
     operand,
 )
 from .movement import expand
-from .pointwise import abs
+from .pointwise import abs, add, mul, sub
 
 __all__ = [
     "allclose", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "eq", "equal", "ge",
@@ -258,8 +258,13 @@ def isclose(
         >>> fastnn.isclose(fastnn.tensor([1.0, 2.0]), fastnn.tensor([1.0, 2.1])).tolist()
         [True, False]
     """
-    a, b = as_tensor(input).detach().numpy(), as_tensor(other).detach().numpy()
-    return as_tensor(np.isclose(a, b, rtol, atol, equal_nan))
+    a, b = as_tensor(input).detach(), as_tensor(other).detach()
+    if not all_float32(a, b):  # by NumPy in float64
+        _core.untraceable("isclose")
+        return as_tensor(np.isclose(a.numpy(), b.numpy(), rtol, atol, equal_nan))
+    near = logical_and(le(abs(sub(a, b)), add(mul(abs(b), rtol), atol)), isfinite(b))
+    same = logical_or(near, eq(a, b))
+    return logical_or(same, logical_and(isnan(a), isnan(b))) if equal_nan else same
 
 
 def allclose(
@@ -272,7 +277,7 @@ def allclose(
         >>> fastnn.allclose(fastnn.tensor([1.0, 2.0]), fastnn.tensor([1.0, 2.1]))
         False
     """
-    return bool(isclose(input, other, rtol, atol, equal_nan).numpy().all())
+    return bool(isclose(input, other, rtol, atol, equal_nan).all())
 
 
 def equal(input: Any, other: Any) -> bool:
@@ -283,6 +288,7 @@ def equal(input: Any, other: Any) -> bool:
         >>> fastnn.equal(fastnn.tensor([1.0, 2.0]), fastnn.tensor([1.0, 2.0]))
         True
     """
+    _core.untraceable("equal")
     return np.array_equal(as_tensor(input).detach().numpy(), as_tensor(other).detach().numpy())
 
 

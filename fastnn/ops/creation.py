@@ -13,7 +13,17 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .._core import DTYPES, DType, Tensor, add_method, as_dtype, as_tensor, check_device
+from .._core import (
+    DTYPES,
+    OPS,
+    DType,
+    Tensor,
+    add_method,
+    as_dtype,
+    as_tensor,
+    call_into,
+    check_device,
+)
 from ..errors import ShapeError
 from .checks import need_int, need_shape, need_value
 
@@ -21,6 +31,8 @@ __all__ = [
     "arange", "empty", "empty_like", "eye", "full", "full_like", "linspace", "ones", "ones_like",
     "zeros", "zeros_like",
 ]
+
+_F32 = DTYPES["float32"]
 
 
 def _empty(op: str, shape: tuple[int, ...], dtype: Any) -> Tensor:
@@ -39,7 +51,10 @@ def _filled(
     if device is not None:
         check_device(device)
     x = _empty(op, shape, dtype)
-    _array(x).fill(value)
+    if x.dtype is _F32:
+        call_into(OPS["fill"], (x,), x, (x.numel(),), (float(value),))
+    else:
+        _array(x).fill(value)
     if grad:
         x.requires_grad = True
     return x

@@ -14,11 +14,12 @@ import numpy as np
 
 from .. import _core
 from .._core import OPS, Tensor, add_method, as_dtype, as_tensor, call, call_view, view
-from ..errors import DTypeError, GraphError, IndexRangeError, ShapeError
+from ..errors import DTypeError, IndexRangeError, ShapeError
 from .cast import cast, int_compare
 from .checks import need_axis, need_float32, need_index, need_int, need_shape
 from .creation import arange
 from .movement import expand, permute
+from .reduce import amax
 from .walks import STRIDED, Basic, Plan, basic_plan, kept, read, slab
 
 __all__ = [
@@ -28,7 +29,6 @@ __all__ = [
 
 TAKE, GATHER, SCATTER_ADD = OPS["take"], OPS["gather"], OPS["scatter_add"]
 _I64 = as_dtype("int64")
-_FULL = slice(None)
 
 
 # ---------------------------------------------------------------- index tensors
@@ -55,7 +55,7 @@ def _counted_from_end(op: str, t: Tensor, n: int) -> Tensor:
     return _core.tensor(np.where(array < 0, array + n, array))
 
 
-def _take(x: Tensor, axis: int, axes: int, t: Tensor, skip: int = -1) -> Tensor:
+def take(x: Tensor, axis: int, axes: int, t: Tensor, skip: int = -1) -> Tensor:
     """x with `axes` axes from `axis` on replaced by those of t, whose indices count them as one."""
     shape = x.shape
     before, after = shape[:axis], shape[axis + axes :]
@@ -101,10 +101,10 @@ def _items(shape: tuple[int, ...], key: Any) -> list[Any]:
         raise IndexRangeError(f"getitem: key: got {used} indices for shape {shape}; "
                               f"need at most {len(shape)}")
     at = len(items) if dots < 0 else dots
-    return items[:at] + [_FULL] * (len(shape) - used) + items[at:]
+    return items[:at] + [slice(None)] * (len(shape) - used) + items[at:]
 
 
-def _plan(shape: tuple[int, ...], key: Any) -> tuple[Basic, list[tuple[int, Any]]]:
+def key_plan(shape: tuple[int, ...], key: Any) -> tuple[Basic, list[tuple[int, Any]]]:
     """A key as a basic one and the index arrays that apply after it, each with its axis of what the
     basic key leaves."""
     basic: list[Any] = []
@@ -129,6 +129,8 @@ def _plan(shape: tuple[int, ...], key: Any) -> tuple[Basic, list[tuple[int, Any]
             left += 1
         else:
             mask = k.dtype.kind == "b"
+            if mask:
+                _core.untraceable("getitem")
             if mask and k.shape != shape[axis : axis + k.ndim]:
                 raise IndexRangeError(f"getitem: mask: got shape {k.shape}; "
                                       f"need {shape[axis : axis + k.ndim]}")
@@ -163,10 +165,10 @@ def _plain(key: Any) -> Any:
 def _plain_plan(shape: tuple[int, ...], itemsize: int, code: Any) -> Plan:
     """The plan of what ``_plain`` made of a key."""
     key = tuple([slice(*k) if isinstance(k, tuple) else k for k in code])
-    return basic_plan(shape, itemsize, _plan(shape, key)[0])
+    return basic_plan(shape, itemsize, key_plan(shape, key)[0])
 
 
-def _checked(op: str, shape: tuple[int, ...], picks: list[tuple[int, Any]]) -> list[Tensor]:
+def checked_picks(op: str, shape: tuple[int, ...], picks: list[tuple[int, Any]]) -> list[Tensor]:
     """The index arrays as tensors of indices from 0 on, inside their axes."""
     return [_counted_from_end(op, _indices(op, "index", p), shape[axis]) for axis, p in picks]
 
@@ -174,12 +176,13 @@ def _checked(op: str, shape: tuple[int, ...], picks: list[tuple[int, Any]]) -> l
 def _pick(x: Tensor, picks: list[tuple[int, Any]]) -> Tensor:
     """Index arrays on axes of x: their common shape replaces those axes, or comes first where other
     axes lie between them."""
-    axes, checked = [axis for axis, _ in picks], _checked("getitem", x.shape, picks)
+    axes, checked = [axis for axis, _ in picks], checked_picks("getitem", x.shape, picks)
     if len(axes) == 1:
-        return _take(x, axes[0], 1, checked[0])
+        return take(x, axes[0], 1, checked[0])
     if axes[-1] - axes[0] != len(axes) - 1:
         x = permute(x, axes + [i for i in range(x.ndim) if i not in axes])
         axes = list(range(len(axes)))
+    _core.untraceable("getitem")
     try:
         arrays = np.broadcast_arrays(*[t.numpy() for t in checked])
     except ValueError:
@@ -188,7 +191,7 @@ def _pick(x: Tensor, picks: list[tuple[int, Any]]) -> Tensor:
     flat = np.zeros(arrays[0].shape, np.int64)
     for a, n in zip(arrays, x.shape[axes[0] :], strict=False):
         flat = flat * n + a
-    return _take(x, axes[0], len(axes), _core.tensor(flat))
+    return take(x, axes[0], len(axes), _core.tensor(flat))
 
 
 def _getitem(x: Tensor, key: Any) -> Tensor:
@@ -200,37 +203,13 @@ def _getitem(x: Tensor, key: Any) -> Tensor:
         return call_view(STRIDED, x, shape[1:], at,
                          (1, 1, 1, 1, 1, n, 0, 0, 0, 0, 0, 1, at, x.numel(), x.dtype.itemsize))
     if isinstance(key, Tensor) and key.dtype is _I64 and key.ndim and shape:
-        return _take(x, 0, 1, _counted_from_end("getitem", key, shape[0]))
+        return take(x, 0, 1, _counted_from_end("getitem", key, shape[0]))
     code = _plain(key)
     if code is not None:
         return read(x, _plain_plan(shape, x.dtype.itemsize, code))
-    basic, picks = _plan(shape, key)
+    basic, picks = key_plan(shape, key)
     y = read(x, basic_plan(shape, x.dtype.itemsize, basic))
     return _pick(y, picks) if picks else y
-
-
-def _setitem(x: Tensor, key: Any, value: Any) -> None:
-    """x[key] = value, in x's memory and outside the graph."""
-    _core.check_writable("setitem", x)
-    if _core.grad_enabled() and (x.requires_grad or getattr(value, "requires_grad", False)):
-        raise GraphError("setitem: got a tensor that requires grad; need no_grad() around it, or "
-                         "where() or cat() in its place: gradients would be lost")
-    basic, picks = _plan(x.shape, key)
-    part = np.asarray(memoryview(x.detach()))[tuple(
-        [slice(k[0], k[0] + k[1] * k[2], k[1]) if isinstance(k, tuple) else k for k in basic]
-    ) + (...,)]
-    v = np.asarray(value.detach() if isinstance(value, Tensor) else value)
-    if v.dtype.kind not in "iub" and not (v.dtype.kind == "f" and x.dtype.is_floating_point):
-        raise DTypeError(f"setitem: value: got {v.dtype} for {x.dtype.name}; need .to({x.dtype!r})")
-    where: list[Any] = [_FULL] * part.ndim
-    for (axis, _), t in zip(picks, _checked("setitem", part.shape, picks), strict=True):
-        where[axis] = t.numpy()
-    try:
-        part[(*where, ...)] = v
-    except ValueError:
-        raise ShapeError(f"setitem: value: got shape {v.shape}; need one that broadcasts to "
-                         f"{part[tuple(where)].shape}") from None
-    _core.bump_version(x)
 
 
 # ---------------------------------------------------------------- parts
@@ -329,7 +308,7 @@ def index_select(input: Any, dim: int, index: Any) -> Tensor:
     if t.ndim > 1:
         raise ShapeError(f"index_select: index: got shape {t.shape}; need one axis")
     need_index("index_select", "index", t, n)
-    return _take(x, d, 1, view(t, (t.numel(),)))
+    return take(x, d, 1, view(t, (t.numel(),)))
 
 
 def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Tensor:
@@ -350,10 +329,10 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Tensor
     n = w.shape[0]
     need_index("embedding", "input", t, n)
     if padding_idx is None:
-        return _take(w, 0, 1, t)
+        return take(w, 0, 1, t)
     if not -n <= padding_idx < n:
         raise IndexRangeError(f"embedding: padding_idx: got {padding_idx}; need {-n} to {n - 1}")
-    return _take(w, 0, 1, t, padding_idx % n)
+    return take(w, 0, 1, t, padding_idx % n)
 
 
 def gather(input: Any, dim: int, index: Any) -> Tensor:
@@ -445,7 +424,7 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
     if n < 0:
         if not t.numel():
             raise ShapeError("one_hot: tensor: got no elements; need num_classes")
-        n = int(t.numpy().max()) + 1
+        n = int(amax(t).item()) + 1
     need_index("one_hot", "tensor", t, n)
     return cast(int_compare("eq", view(t, (*t.shape, 1)), arange(n)), _I64)
 
@@ -459,6 +438,7 @@ def nonzero(input: Any, as_tuple: bool = False) -> Any:
         [[1], [2]]
     """
     x = as_tensor(input).detach()
+    _core.untraceable("nonzero")
     found = np.nonzero(np.atleast_1d(x)) if x.ndim or as_tuple else (np.zeros((int(bool(x)), 0)),)
     if as_tuple:
         return tuple([_core.tensor(a) for a in found])
@@ -485,4 +465,4 @@ for _name, _value in {
     "unbind": unbind,
 }.items():
     add_method(_name, _value)
-_core.bind(getitem=_getitem, setitem=_setitem)
+_core.bind(getitem=_getitem)

@@ -51,7 +51,8 @@ def _operands(op: str, input: Any, target: Any) -> tuple[Tensor, Tensor, tuple[i
         need_float32(op, input=x, target=t)
     shape = x.shape
     if t.shape != shape:
-        raise ShapeError(f"{op}: shapes: got input {shape} and target {t.shape}; need equal ones")
+        raise ShapeError(f"{op}: shapes: got input {shape} and target {t.shape}; need equal ones: "
+                         "use .reshape(), or .expand() where broadcasting is meant")
     return x, t, shape
 
 

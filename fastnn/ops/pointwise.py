@@ -171,6 +171,7 @@ def pow(input: Any, exponent: Any) -> Tensor:
     dtype = common_dtype("pow", a, b)
     if dtype is F32:
         return pointwise(OPS["pow"], as_operand(a, F32), as_operand(b, F32))
+    _core.untraceable("pow")
     base, power = as_operand(a, I64).numpy(), as_operand(b, I64).numpy()
     if (power < 0).any():
         raise ValueError("pow: exponent: got a negative integer; need a float base: use .float()")

@@ -2,7 +2,7 @@
 
 ``dim`` is an axis, a tuple of axes or None for all; ``axis=`` means the same, ``keepdims=`` the
 same as ``keepdim=``. float32 tensors are reduced by kernels whose bits do not depend on the number
-of threads; integers and booleans, which carry no gradient, mostly by NumPy.
+of threads; extremes, products and running sums of integers, which carry no gradient, by NumPy.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from .. import _core
 from .._core import OPS, Tensor, add_method, as_dtype, as_tensor, call, view
 from ..errors import DTypeError, ShapeError
 from .axes import reduction, sums, which
+from .cast import cast, int_compare
 from .checks import need_axis, need_float32
 from .movement import permute
 
@@ -28,7 +29,7 @@ __all__ = [
 SUM, SUM_INT, AMAX, AMIN = OPS["sum"], OPS["sum_int"], OPS["amax"], OPS["amin"]
 MAX, MIN, VAR, NORM = OPS["max"], OPS["min"], OPS["var"], OPS["norm"]
 LOGSUMEXP, PROD, CUMSUM = OPS["logsumexp"], OPS["prod"], OPS["cumsum"]
-_F32, _I64 = as_dtype("float32"), as_dtype("int64")
+_F32, _I64, _BOOL = as_dtype("float32"), as_dtype("int64"), as_dtype("bool")
 
 
 class ValuesIndices(NamedTuple):
@@ -72,13 +73,13 @@ def sum(
     return x
 
 
-def _sum_int(x: Tensor, dim: Any, keepdim: bool) -> Tensor:
+def _sum_int(x: Tensor, dim: Any, keepdim: bool, op: str = "sum") -> Tensor:
     """The sum of integers or booleans."""
     if x.dtype.is_floating_point:
-        raise DTypeError(f"sum: input: got {x.dtype.name}; need float32 or integers: use .float()")
+        raise DTypeError(f"{op}: input: got {x.dtype.name}; need float32 or integers: use .float()")
     if x.dtype.name not in ("bool", "uint8", "int64"):
         x = x.to(_I64)
-    _, order, shape, geometry, _ = reduction("sum", x.shape, dim, keepdim, True)
+    _, order, shape, geometry, _ = reduction(op, x.shape, dim, keepdim, True)
     if order is not None:
         x = permute(x, order)
     return call(SUM_INT, (x,), (shape,), (*geometry, x.dtype.itemsize), (), 0, (_I64,))
@@ -360,44 +361,43 @@ def norm(
     return sum(size**p, dim, keepdim) ** (1.0 / p)
 
 
-# ---------------------------------------------------------------- by NumPy
+# ---------------------------------------------------------------- truth
 
 
-def _array(op: str, x: Tensor) -> np.ndarray:
-    """The elements of a tensor that carries no gradient."""
-    if x.dtype.is_floating_point and x.dtype is not _F32:
-        raise DTypeError(f"{op}: input: got {x.dtype.name}; need float32 or integers: use .float()")
-    return np.asarray(memoryview(x.detach()))
+def _count(op: str, x: Tensor, dim: Any, keepdim: bool) -> Tensor:
+    """How many elements are not 0 (NaN is not)."""
+    return _sum_int(cast(x.detach(), _BOOL), dim, keepdim, op)
 
 
 def any(
     input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
 ) -> Tensor:
-    """Whether any element is not 0 (NaN counts as not 0).
+    """Whether any element is not 0 (NaN counts as not 0); over no axes, dim=(), of each element.
 
     Example:
         >>> import fastnn
         >>> fastnn.any(fastnn.tensor([0.0, 2.0])).item()
         True
     """
-    x = as_tensor(input)
-    axes = reduction("any", x.shape, which("any", dim, axis), keepdim, True).axes
-    return _core.tensor(np.any(_array("any", x), axis=axes, keepdims=keepdim or keepdims))
+    x, dim = as_tensor(input), which("any", dim, axis)
+    return cast(x.detach() if dim == () else _count("any", x, dim, keepdim or keepdims), _BOOL)
 
 
 def all(
     input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
 ) -> Tensor:
-    """Whether no element is 0.
+    """Whether no element is 0; over no axes, dim=(), of each element.
 
     Example:
         >>> import fastnn
         >>> fastnn.all(fastnn.tensor([1.0, 2.0])).item()
         True
     """
-    x = as_tensor(input)
-    axes = reduction("all", x.shape, which("all", dim, axis), keepdim, True).axes
-    return _core.tensor(np.all(_array("all", x), axis=axes, keepdims=keepdim or keepdims))
+    x, dim = as_tensor(input), which("all", dim, axis)
+    if dim == ():
+        return cast(x.detach(), _BOOL)
+    size = reduction("all", x.shape, dim, keepdim, True).size
+    return int_compare("eq", _count("all", x, dim, keepdim or keepdims), size)
 
 
 def count_nonzero(input: Any, dim: Any = None) -> Tensor:
@@ -408,9 +408,18 @@ def count_nonzero(input: Any, dim: Any = None) -> Tensor:
         >>> fastnn.count_nonzero(fastnn.tensor([0.0, 2.0, -1.0])).item()
         2
     """
-    x = as_tensor(input)
-    axes = reduction("count_nonzero", x.shape, which("count_nonzero", dim), False, True).axes
-    return _core.tensor(np.asarray(np.count_nonzero(_array("count_nonzero", x), axis=axes)))
+    return _count("count_nonzero", as_tensor(input), which("count_nonzero", dim), False)
+
+
+# ---------------------------------------------------------------- by NumPy
+
+
+def _array(op: str, x: Tensor) -> np.ndarray:
+    """The elements of a tensor of integers, for what has no kernel."""
+    _core.untraceable(op)
+    if x.dtype.is_floating_point:
+        raise DTypeError(f"{op}: input: got {x.dtype.name}; need float32 or integers: use .float()")
+    return np.asarray(memoryview(x.detach()))
 
 
 for _name in __all__:

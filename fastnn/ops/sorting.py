@@ -19,6 +19,7 @@ __all__ = ["argsort", "sort", "topk"]
 def _order(op: str, x: Tensor, dim: int, descending: bool) -> tuple[np.ndarray, int]:
     """Indices along an axis in order of value, of equal ones in order of place; NaN is largest."""
     d = need_axis(op, dim, x.ndim)
+    _core.untraceable(op)
     a = np.asarray(memoryview(x.detach())).reshape(x.shape or (1,))
     if not descending:
         return np.argsort(a, axis=d, kind="stable"), d

@@ -126,9 +126,9 @@ def binary_cross_entropy_with_logits_grad(
     ins: Arrays, outs: Arrays, gouts: Arrays, want: list[bool], dim: list[int], f: list[float]
 ) -> Arrays:
     x, t, w, pos = ins
-    w, extra = (w if dim[3] else 1), (pos - 1 if dim[4] else 0)
-    return _gradients([lambda: w * (1 / (1 + np.exp(-x)) - t - extra * t / (1 + np.exp(x))),
-                       lambda: w * (extra * _softplus(-x) - x)], gouts[0], want, dim)
+    w, pos = (w if dim[3] else 1), (pos if dim[4] else 1)
+    return _gradients([lambda: w * ((1 - t) / (1 + np.exp(-x)) - pos * t / (1 + np.exp(x))),
+                       lambda: w * ((pos - 1) * _softplus(-x) - x)], gouts[0], want, dim)
 
 
 def kl_div(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
