@@ -56,12 +56,14 @@ enum {
 /* What is true of an op on every ISA. */
 typedef struct {
     const char *name;
-    uint16_t diff;            /* bit j: the backward kernel fills grad[j] of input j     */
+    uint32_t diff;            /* bit j: the backward kernel fills grad[j] of input j; bit 16 + j:
+                                 slot j, a saved output, may become the memory of grad[0] */
     uint16_t writes;          /* bit j: the forward kernel changes input j in place      */
     uint64_t needs;           /* bit j: the backward kernel reads buf[j]; bits 16(i+1) + j:
                                  it does so only for the gradient of input i, i < 3      */
 } fnn_op_info;
 extern const fnn_op_info fnn_ops[FNN_N_OPS];
+#define GRAD_IN(slot) (1u << (16 + (slot)))
 #define FOR_GRAD(i, slots) ((uint64_t)(slots) << 16 * ((i) + 1))
 unsigned fnn_needs(int op, unsigned want);  /* slots that backward reads for the gradients wanted */
 double fnn_flops(const fnn_call *c);   /* arithmetic of the forward record               */

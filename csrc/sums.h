@@ -102,28 +102,40 @@ static inline int64_t fold_step(int64_t n, int64_t inner)
     return step > least ? step : least;
 }
 
-/* One number from n neighbours. */
-VEC float fold_run(int kind, const float *x, int64_t n, float shift)
+/* What is folded of n lanes, kept in `into` unless that is NULL. */
+VEC vf fold_take(int kind, const float *x, int n, vf p, float *into)
+{
+    const vf v = fold_map(kind, vf_get(x, n), p);
+    if (into) vf_put(into, v, n);
+    return v;
+}
+
+/* One number from n neighbours; into[i] = what was folded, where that is wanted. */
+VEC float fold_run_into(int kind, const float *x, int64_t n, float shift, float *into)
 {
     const vf start = fold_start(kind), p = vf_set1(shift);
-    if (n <= FNN_LANES) {
-        const vm live = vm_first((int)n);
-        return fold_lanes(kind, vf_sel(live, fold_map(kind, vf_load_n(x, (int)n), p), start));
-    }
     vf s[4] = {start, start, start, start};
     int64_t i = 0;
     for (; i + 4 * FNN_LANES <= n; i += 4 * FNN_LANES)
-        for (int k = 0; k < 4; k++)
-            s[k] = fold_join(kind, s[k], fold_map(kind, vf_load(x + i + k * FNN_LANES), p));
+        for (int k = 0; k < 4; k++) {
+            const int64_t at = i + k * FNN_LANES;
+            s[k] = fold_join(kind, s[k], fold_take(kind, x + at, FNN_LANES, p, into ? into + at : NULL));
+        }
     for (; i + FNN_LANES <= n; i += FNN_LANES)
-        s[0] = fold_join(kind, s[0], fold_map(kind, vf_load(x + i), p));
+        s[0] = fold_join(kind, s[0], fold_take(kind, x + i, FNN_LANES, p, into ? into + i : NULL));
     if (i < n) {
         const int left = (int)(n - i);
-        const vf last = fold_map(kind, vf_get(x + i, left), p);
+        const vf last = fold_take(kind, x + i, left, p, into ? into + i : NULL);
         s[1] = fold_join(kind, s[1], vf_sel(vm_first(left), last, start));
     }
+    if (n < 4 * FNN_LANES) return fold_lanes(kind, fold_join(kind, s[0], s[1]));
     return fold_lanes(kind, fold_join(kind, fold_join(kind, s[0], s[1]),
                                       fold_join(kind, s[2], s[3])));
+}
+
+VEC float fold_run(int kind, const float *x, int64_t n, float shift)
+{
+    return fold_run_into(kind, x, n, shift, NULL);
 }
 
 /* out[j] = fold over rows of x[.][j], rows `step` apart.  Four rows at a time: each is read front to
@@ -217,6 +229,18 @@ static inline void turn_rows(const float *x, int rows, int64_t n, short_rows *t)
         vf_store(t->column[j], vf_zero());
         for (int i = 0; i < rows; i++) t->column[j][i] = x[i * n + j];
     }
+}
+
+/* x[i][j] = column[j][i] */
+static inline void turn_back(const short_rows *t, int rows, int64_t n, float *x)
+{
+    int64_t j = 0;
+    if (rows == FNN_LANES)
+        for (; j + 4 <= n; j += 4)
+            for (int i = 0; i < FNN_LANES; i += 4)
+                transpose_4x4(&t->column[j][i], FNN_LANES, x + i * n + j, n);
+    for (; j < n; j++)
+        for (int i = 0; i < rows; i++) x[i * n + j] = t->column[j][i];
 }
 
 /* out[i] = fold of row i.  x: (rows, n), rows <= 16, n <= FOLD_SHORT. */

@@ -10,7 +10,8 @@ cdef extern from "fnn.h":
         float f[4]
     ctypedef struct fnn_op_info:
         const char *name
-        unsigned short diff, writes
+        unsigned diff
+        unsigned short writes
     const fnn_op_info fnn_ops[]
     unsigned fnn_needs(int op, unsigned want)
     double fnn_flops(const fnn_call *c) nogil

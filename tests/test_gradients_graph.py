@@ -403,3 +403,24 @@ def test_a_graph_that_reads_nothing_runs_again():
     with pytest.raises(GraphError, match="retain_graph"):
         z.backward()
     assert x.grad.tolist() == [4, 6]
+
+
+def test_a_saved_slope_becomes_the_gradient_only_where_nobody_else_reads_it():
+    x = fastnn.randn(20, 30, requires_grad=True)
+    t = fastnn.randint(0, 30, (20,))
+    fastnn.nn.functional.cross_entropy(x * 1.0, t).backward()
+    once = x.grad.numpy().copy()
+    x.grad = None
+    loss = fastnn.nn.functional.cross_entropy(x * 1.0, t)
+    for times in (1, 2, 3):                     # the graph is kept: the slope must survive
+        loss.backward(retain_graph=True)
+        np.testing.assert_allclose(x.grad.numpy(), times * once, rtol=1e-6, atol=1e-9)
+    x.grad = None
+    h = x * 1.0
+    both = fastnn.nn.functional.cross_entropy(h, t) + 2.0 * fastnn.nn.functional.cross_entropy(h, t)
+    both.backward()
+    np.testing.assert_allclose(x.grad.numpy(), 3 * once, rtol=1e-6, atol=1e-9)
+    x.grad = None
+    for times in (1, 2):                        # a leaf takes the memory over, then adds to it
+        fastnn.nn.functional.cross_entropy(x, t).backward()
+        np.testing.assert_allclose(x.grad.numpy(), times * once, rtol=1e-6, atol=1e-9)

@@ -127,17 +127,38 @@ cdef class Buffers:
             fnn_free(<void *><uintptr_t>p)
 
 
-cdef Tensor fresh_gradient(Tensor leaf, bint at_home):
-    """Where the gradient of a leaf that has none goes: its home, unless somebody still looks at it."""
+cdef Tensor fresh_gradient(Tensor leaf, bint at_home, Storage place):
+    """Where the gradient of a leaf that has none goes: its home, unless somebody still looks at it;
+    else a place it may take over, or new memory."""
+    cdef Tensor g
     if (at_home and leaf.home is not None and refs(<void *>leaf.home) == 1
             and refs(<void *>leaf.home.store) == 1):
         return leaf.home
-    return new_tensor(F32, leaf.rank, leaf.dims, leaf.n)
+    if place is None:
+        return new_tensor(F32, leaf.rank, leaf.dims, leaf.n)
+    g = Tensor.__new__(Tensor)
+    attach(g, place)
+    g.data = place.ptr
+    g.rank = leaf.rank
+    g.n = leaf.n
+    memcpy(g.dims, leaf.dims, leaf.rank * sizeof(long long))
+    return g
 
 
-cdef int plan_record(Record r, fnn_call *c, Buffers buffers, dict leaves, tuple only) except -1:
+cdef Storage saved_place(Record r, int j, bint keep):
+    """A saved output that may become the gradient of input j, if nobody else will look at it."""
+    cdef unsigned slots = fnn_ops[r.call.op].diff >> 16
+    if j == 0 and slots and not keep:
+        for slot, store in r.stores:
+            if slots >> <int>slot & 1 and (<Storage>store).handles == 0:
+                return <Storage>store
+    return None
+
+
+cdef int plan_record(Record r, fnn_call *c, Buffers buffers, dict leaves, tuple only, bint keep) except -1:
     """Fill c.grad and c.acc: gradients of outputs are there, those of inputs get their place."""
     cdef int j, n_in = r.call.n_in
+    cdef Storage place
     cdef Record p
     cdef Tensor leaf, g
     memcpy(c, &r.call, sizeof(fnn_call))
@@ -150,7 +171,8 @@ cdef int plan_record(Record r, fnn_call *c, Buffers buffers, dict leaves, tuple 
         if isinstance(e, Record):
             p = <Record>e
             if p.g[r.edge_slot[j]] == NULL:
-                p.g[r.edge_slot[j]] = buffers.take(r.numel[j])
+                place = saved_place(r, j, keep)
+                p.g[r.edge_slot[j]] = buffers.take(r.numel[j]) if place is None else <float *>place.ptr
             else:
                 c.acc |= 1 << j
             c.grad[j] = p.g[r.edge_slot[j]]
@@ -164,7 +186,7 @@ cdef int plan_record(Record r, fnn_call *c, Buffers buffers, dict leaves, tuple 
             leaves[leaf] = leaf.gradient
             c.acc |= 1 << j
         else:
-            leaves[leaf] = fresh_gradient(leaf, only is None)
+            leaves[leaf] = fresh_gradient(leaf, only is None, saved_place(r, j, keep))
         g = <Tensor>leaves[leaf]
         c.grad[j] = <float *>g.data
     for j in range(c.n_out):
@@ -224,7 +246,7 @@ def backward(Tensor root not None, gradient=None, bint retain_graph=False, tuple
         (<Record>root.edge).g[root.slot] = buffers.take(seed.n)
         memcpy((<Record>root.edge).g[root.slot], seed.data, seed.n * sizeof(float))
         for i in range(n):
-            plan_record(<Record>(<tuple>order[i])[1], &calls[i], buffers, leaves, only)
+            plan_record(<Record>(<tuple>order[i])[1], &calls[i], buffers, leaves, only, retain_graph)
             ns += fnn_cost_ns(&calls[i], True)
         if reference is None and not anomaly:
             run(calls, n, True, ns)

@@ -107,7 +107,7 @@ def capture(bint on):
 def op_info(str name, unsigned want=0xffff):
     """What ops.def says of an op: input gradients, slots backward reads for them, inputs changed."""
     cdef const fnn_op_info *i = &fnn_ops[<int>OPS[name]]
-    return {"diff": i.diff, "needs": fnn_needs(OPS[name], want), "writes": i.writes}
+    return {"diff": i.diff & 0xffff, "needs": fnn_needs(OPS[name], want), "writes": i.writes}
 
 
 def flops(str op, dim):

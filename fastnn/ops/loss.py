@@ -30,6 +30,7 @@ F32, I64 = DTYPES["float32"], DTYPES["int64"]
 NONE, MEAN, SUM = range(3)
 _MODES = {"none": NONE, "mean": MEAN, "sum": SUM}
 _ABSENT = _core.empty((0,))
+_NO_SLOPE = (0,)
 
 
 def _mode(op: str, reduction: Any) -> int:
@@ -336,11 +337,13 @@ def _class_loss(
         raise ShapeError(f"{op}: input: got shape {shape}; need a row: the mean of nothing")
     w = _ABSENT if weight is None else _class_weight(op, weight, classes)
     t = _classes(op, target, shape, need, classes, ignored)
-    dim = (n, classes, d, mode, ignored, weight is not None)
     y = need if mode == NONE else ()
     if kernel == NLL_LOSS:
-        return call(kernel, (x, t, w), (y, (1,)), dim, f, 1)
-    return call(kernel, (x, t, w), (y, (2, n * d), (1,)), dim, f, 2)
+        return call(kernel, (x, t, w), (y, (1,)), (n, classes, d, mode, ignored, weight is not None),
+                    f, 1)
+    recorded = x.requires_grad and _core.grad_enabled()
+    dim = (n, classes, d, mode, ignored, weight is not None, recorded)
+    return call(kernel, (x, t, w), (y, shape if recorded else _NO_SLOPE), dim, f, 1)
 
 
 def _class_weight(op: str, weight: Any, classes: int) -> Tensor:

@@ -219,27 +219,24 @@ def cross_entropy(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...
     s = np.exp(x - m[:, None]).sum(axis=1)
     log_p = _log_softmax(x, m, s)
     loss = -weight * np.where(one_hot, log_p, 0).sum(axis=1)
+    classes = (w if dim[5] else np.ones(dim[1], x.dtype))[:, None]
+    slope = (1 - e) * weight[:, None] * (np.exp(log_p) - one_hot)
     if e > 0:
-        even = -(w[:, None] * log_p if dim[5] else log_p).sum(axis=1)
-        loss = (1 - e) * loss + e / dim[1] * even
-    return *_class_reduced(np.where(live, loss, 0), weight, dim[3])[:1], np.stack([m, s]), \
-        weight.sum()[None]
+        loss = (1 - e) * loss - e / dim[1] * (classes * log_p).sum(axis=1)
+        slope = slope + e / dim[1] * (np.exp(log_p) * classes.sum() - classes)
+    y, total = _class_reduced(np.where(live, loss, 0), weight, dim[3])
+    dl = _upstream(np.ones_like(y), live, total[0], dim[3])
+    slope = np.where(live[:, None], slope * dl[:, None], 0)
+    return y, slope if dim[6] else np.empty(0, x.dtype)
 
 
 def cross_entropy_grad(
     ins: Arrays, outs: Arrays, gouts: Arrays, want: list[bool], dim: list[int], f: list[float]
 ) -> Arrays:
-    x, target, w = ins
-    x, e = x.reshape(dim[:3]), f[0]
-    m, s = outs[1].reshape(2, dim[0], dim[2])
-    live, weight, one_hot = _picked(target, w, dim, x.dtype)
-    dl = _upstream(gouts[0], live, outs[2][0], dim[3])
-    p = np.exp(_log_softmax(x, m, s))
-    classes = (w if dim[5] else np.ones(dim[1], x.dtype))[:, None]
-    dx = (1 - e) * weight[:, None] * (p - one_hot)
-    if e > 0:
-        dx = dx + e / dim[1] * (p * classes.sum() - classes)
-    return [np.where(live[:, None], dx * dl[:, None], 0), None, None]
+    target, slope, dy = ins[1].reshape(dim[0], dim[2]), outs[1].reshape(dim[:3]), gouts[0]
+    if dim[3] == NONE:
+        dy = np.where(target != dim[4], dy.reshape(dim[0], dim[2]), 0)[:, None]
+    return [slope * dy, None, None]
 
 
 def soft_cross_entropy(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:

@@ -155,6 +155,10 @@ CASES = [
     *pair("kl_div_log", lambda x, t, **o: F.kl_div(x, t, log_target=True, **o), two),
     *by_class("nll_loss", F.nll_loss),
     *by_class("cross_entropy", F.cross_entropy),
+    *(Case("cross_entropy", F.cross_entropy, classes(batch, n), f"no-gradient-{n}", grad=False)
+      for batch, n in (((19,), 7), ((19,), 40), ((2, 19), 5))),
+    Case("cross_entropy", F.cross_entropy, classes((3,), 4099), "a-row-a-group", big=True),
+    Case("cross_entropy", F.cross_entropy, classes((2, 3), 2000), "beyond-scratch", big=True),
     Case("cross_entropy", lambda x, t: F.cross_entropy(x, t, reduction="none"), unusual, "unusual",
          differences=False),
     Case("cross_entropy", lambda x, t: F.cross_entropy(x, t, reduction="none"),
