@@ -46,21 +46,25 @@ typedef struct {
 
 /* Block sizes.
  * KC: k per block.  A packed row panel, KC x 16 floats (24 KB), stays in L1 while B streams by.
- * NC: columns per block.  KC x NC floats of packed B (720 KB) are 3/4 of a 1 MB L2.
+ * NC: columns per block; more if k is shorter.  KC x NC floats of packed B (720 KB) are 3/4 of a
+ *     1 MB L2.
+ * GROUP: row panels of A that are packed together (96 KB).
  * PANEL: floats of a packed column panel that is used up before the next one is packed (16 KB): it
  *     stays in L1 together with the rows of A.
  * NR: columns of the tallest tile, AR: row length of a packed row panel. */
 #define GEMM_KC 384
 #define GEMM_NC 480
+#define GEMM_GROUP (64 / GEMM_AR)
 #define GEMM_PANEL 4096
 #define GEMM_NR (gemm_nv[GEMM_MR - 1] * VEC_W)
 #define GEMM_AR ((GEMM_MR + VEC_W - 1) / VEC_W * VEC_W)
 
 static inline int64_t gemm_min(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t gemm_max(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t gemm_ceil(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /* The size of equal blocks of at most `most` that cover n, rounded up to a multiple of unit. */
-static inline int64_t gemm_block(int64_t n, int64_t most, int64_t unit)
+static inline int64_t gemm_equal(int64_t n, int64_t most, int64_t unit)
 {
     const int64_t blocks = n > most ? gemm_ceil(n, most) : 1;
     return gemm_ceil(gemm_ceil(n, blocks), unit) * unit;
@@ -110,41 +114,108 @@ static void gemm_few_rows(const fnn_gemm *g)
     }
 }
 
-/* The rows i0..i1 and columns j0..j1 of C over p0..p1: one row panel of A, several of B. */
-typedef struct {
-    int64_t i0, i1, j0, j1, p0, p1;
-    int nv;               /* the width of a column panel in vectors                       */
-    float *packed_a;      /* NULL: A is used in place                                     */
-    float *packed_b;      /* the same; column j is at (j - j0) * (p1 - p0)                */
-    int fill_b;           /* packed_b is filled on the way, each panel just before its use */
-} gemm_range;
-
-static void gemm_row_panel(const fnn_gemm *g, const gemm_range *r)
+/* Few columns, and the rows of A and the columns of B lie along k: the rows of C^T = B^T A^T. */
+static void gemm_few_columns(const fnn_gemm *g)
 {
-    const int64_t mr = r->i1 - r->i0, k = r->p1 - r->p0;
-    const int by_row = !g->ta && !r->packed_a;
+    enum { WIDTH = GEMM_DOT_WIDTH };
+    const int64_t width = gemm_dot_groups[g->n - 1] * SQ;
+    float part[GEMM_DOT_ROWS * WIDTH];
+    gemm_tile t = {.k = g->k, .a = g->b, .ai = g->tb ? g->ldb : 0, .ldb = g->lda,
+                   .c = part, .ldc = WIDTH, .start = part, .lds = WIDTH};
+    for (int64_t i = 0, m; i < g->m; i += m) {
+        const int rest = g->m - i < width;
+        m = rest ? gemm_min(g->m - i, SQ) : width;
+        float *c = g->c + i * g->ldc;
+        for (int64_t j = 0; j < g->n; j++)
+            for (int64_t q = 0; q < m; q++)
+                part[j * WIDTH + q] = g->acc ? c[q * g->ldc + j] : g->bias ? g->bias[j] : 0.0f;
+        t.b = g->a + i * g->lda;
+        gemm_dots_fns[g->n - 1][rest](&t, m);
+        for (int64_t q = 0; q < m; q++)
+            for (int64_t j = 0; j < g->n; j++)
+                c[q * g->ldc + j] = part[j * WIDTH + q];
+        if (g->act)
+            gemm_act_tile(c, g->ldc, m, g->n, g->act);
+    }
+}
+
+/* The columns j0..j1 of C over p0..p1, in row panels. */
+typedef struct {
+    int64_t j0, j1, p0, p1;
+    int64_t panels;       /* of rows                                                      */
+    int nv;               /* width of a tile in vectors                                   */
+    float *packed_a;      /* GEMM_GROUP row panels; NULL: A is used in place              */
+    float *packed_b;      /* column panels of nv VEC_W; NULL: B is used in place          */
+} gemm_block;
+
+/* Balanced row panels: 64 rows are 13 + 13 + 13 + 13 + 12, not 14 + 14 + 14 + 14 + 8. */
+static inline int64_t gemm_row(const fnn_gemm *g, const gemm_block *r, int64_t panel)
+{
+    return g->m * panel / r->panels;
+}
+
+/* The row panel `panel`, packed.  Columns of A are read for GEMM_GROUP panels at once, a few lines
+ * of memory at a time: those of one panel do not even fill a cache line, each on another page. */
+static const float *gemm_packed_a(const fnn_gemm *g, const gemm_block *r, int64_t panel)
+{
+    float *packed = r->packed_a + panel % GEMM_GROUP * (GEMM_KC * GEMM_AR);
+    const int64_t k = r->p1 - r->p0;
+    const int64_t end = g->ta ? gemm_min(panel + GEMM_GROUP, r->panels) : panel + 1;
+    if (g->ta && panel % GEMM_GROUP > 0)
+        return packed;
+    for (int64_t p = 0, n; p < k; p += n) {
+        n = g->ta ? gemm_min(k - p, SQ) : k;
+        for (int64_t q = panel; q < end; q++) {
+            const int64_t i = gemm_row(g, r, q), mr = gemm_row(g, r, q + 1) - i;
+            const float *a = g->a + (g->ta ? (r->p0 + p) * g->lda + i : i * g->lda + r->p0);
+            float *to = packed + (q - panel) * (GEMM_KC * GEMM_AR) + p * GEMM_AR;
+            (g->ta ? gemm_pack_rows : gemm_pack_across)(to, GEMM_AR, a, g->lda, mr, n);
+        }
+    }
+    return packed;
+}
+
+/* All column panels of a B that is not transposed, a few lines of memory at a time. */
+static void gemm_packed_b(const fnn_gemm *g, const gemm_block *r)
+{
+    const int64_t k = r->p1 - r->p0, w = r->nv * VEC_W;
+    for (int64_t p = 0, n; p < k; p += n) {
+        n = gemm_min(k - p, SQ);
+        for (int64_t j = r->j0; j < r->j1; j += w)
+            gemm_pack_rows(r->packed_b + (j - r->j0) * k + p * w, w,
+                           g->b + (r->p0 + p) * g->ldb + j, g->ldb, gemm_min(w, r->j1 - j), n);
+    }
+}
+
+static void gemm_row_panel(const fnn_gemm *g, const gemm_block *r, int64_t panel)
+{
+    const int64_t i0 = gemm_row(g, r, panel), mr = gemm_row(g, r, panel + 1) - i0;
+    const int64_t k = r->p1 - r->p0, w = r->nv * VEC_W;
+    const int by_row = !g->ta && !r->packed_a, fill = g->tb && panel == 0;
     gemm_tile t = {.k = k, .ai = g->lda, .ak = g->lda, .ldb = g->ldb, .ldc = g->ldc};
-    t.a = g->a + (g->ta ? r->p0 * g->lda + r->i0 : r->i0 * g->lda + r->p0);
+    t.a = g->a + (g->ta ? r->p0 * g->lda + i0 : i0 * g->lda + r->p0);
     if (r->packed_a) {
-        gemm_pack(r->packed_a, GEMM_AR, t.a, g->lda, !g->ta, mr, k);
-        t.a = r->packed_a;
+        t.a = gemm_packed_a(g, r, panel);
         t.ak = GEMM_AR;
     }
     int nv = r->nv, log2nv = __builtin_ctz((unsigned)nv);
     for (int64_t j = r->j0; j < r->j1; j += nv * VEC_W) {
+        if (r->packed_b) {
+            const int64_t lane = (j - r->j0) % w;
+            float *column_panel = r->packed_b + (j - r->j0 - lane) * k;
+            if (fill && lane == 0)          /* it is used while it is in L1 */
+                gemm_pack_across(column_panel, w, g->b + j * g->ldb + r->p0, g->ldb,
+                                 gemm_min(w, r->j1 - j), k);
+            t.b = column_panel + lane;
+            t.ldb = w;
+        } else {
+            t.b = g->b + r->p0 * g->ldb + j;
+        }
         for (; (nv - 1) * VEC_W >= r->j1 - j; nv /= 2)
             log2nv--;
         const int64_t n = gemm_min(nv * VEC_W, r->j1 - j);
-        t.b = g->b + (g->tb ? j * g->ldb + r->p0 : r->p0 * g->ldb + j);
-        if (r->packed_b) {
-            float *panel = r->packed_b + (j - r->j0) * k;
-            if (r->fill_b)
-                gemm_pack(panel, nv * VEC_W, t.b, g->ldb, g->tb, n, k);
-            t.b = panel;
-            t.ldb = nv * VEC_W;
-        }
         t.last = (int)(n - (nv - 1) * VEC_W);
-        gemm_set_start(&t, g, r->i0, j, r->p0 > 0 || g->acc);
+        gemm_set_start(&t, g, i0, j, r->p0 > 0 || g->acc);
         gemm_tile_fns[by_row][t.last < VEC_W][mr - 1][log2nv](&t);
         if (g->act && r->p1 == g->k)
             gemm_act_tile(t.c, g->ldc, mr, n, g->act);
@@ -160,31 +231,33 @@ static void gemm_serial(const fnn_gemm *g, float *scratch)
         gemm_few_rows(g);
         return;
     }
-    /* Balanced row panels: 64 rows are 13 + 13 + 13 + 13 + 12, not 14 + 14 + 14 + 14 + 8.  A short
-     * chain is all stores to C; if ldc is a multiple of 4 KB the rows of a panel share one set of
-     * L1, which has 8 ways. */
+    if (!g->ta && g->n <= GEMM_DOT_ROWS && (g->tb || (g->n == 1 && g->ldb == 1))) {
+        gemm_few_columns(g);
+        return;
+    }
+    /* A short chain is all stores to C; if ldc is a multiple of 4 KB the rows of a panel share one
+     * set of L1, which has 8 ways. */
     const int64_t panels = gemm_ceil(g->m, g->k <= 16 ? gemm_min(GEMM_MR, 7) : GEMM_MR);
     const int nv = gemm_nv[gemm_ceil(g->m, panels) - 1], nr = nv * VEC_W;
     /* Packing A pays from four panels of B on; a single row is contiguous anyway.  B is packed if
      * it is transposed, or read by more than eight row panels: then less of the TLB is needed.
      * Up to two row panels use a packed panel of B up while it is in L1. */
     const int used_up = g->tb && panels <= 2;
-    const int64_t kc = gemm_block(g->k, used_up ? GEMM_PANEL / nr : GEMM_KC, 8);
-    const int64_t nc = used_up ? nr : gemm_block(g->n, GEMM_NC, GEMM_NR);
+    const int64_t kc = gemm_equal(g->k, used_up ? GEMM_PANEL / nr : GEMM_KC, 8);
+    const int64_t most = GEMM_KC * GEMM_NC / gemm_max(kc, 1) / GEMM_NR * GEMM_NR;
+    const int64_t nc = used_up ? nr : gemm_equal(g->n, most, GEMM_NR);
     const int pack_a = (g->ta || g->m > 1) && nc > 4 * GEMM_NR, pack_b = g->tb || panels > 8;
-    gemm_range r = {.nv = nv, .packed_a = pack_a ? scratch : NULL,
-                    .packed_b = pack_b ? scratch + GEMM_KC * GEMM_AR : NULL};
+    gemm_block r = {.panels = panels, .nv = nv, .packed_a = pack_a ? scratch : NULL,
+                    .packed_b = pack_b ? scratch + GEMM_GROUP * GEMM_KC * GEMM_AR : NULL};
     for (r.j0 = 0; r.j0 < g->n; r.j0 = r.j1) {
         r.j1 = gemm_min(r.j0 + nc, g->n);
         r.p0 = 0;
         do {                                /* once if k is 0 */
             r.p1 = gemm_min(r.p0 + kc, g->k);
-            for (int64_t i = 0; i < panels; i++) {
-                r.i0 = g->m * i / panels;
-                r.i1 = g->m * (i + 1) / panels;
-                r.fill_b = i == 0;
-                gemm_row_panel(g, &r);
-            }
+            if (pack_b && !g->tb)
+                gemm_packed_b(g, &r);
+            for (int64_t i = 0; i < panels; i++)
+                gemm_row_panel(g, &r, i);
             r.p0 = r.p1;
         } while (r.p0 < g->k);
     }
@@ -206,8 +279,9 @@ static fnn_gemm gemm_part(fnn_gemm g, int64_t i0, int64_t i1, int64_t j0, int64_
  * the chain of an element is the same in every part. */
 static void gemm_team(const fnn_gemm *g, const fnn_scratch *s)
 {
-    /* Time of a part: its area, and the reading and packing of its rows and columns, each of which
-     * costs about as much as 8 elements of the area. */
+    /* Time of a part in elements of its area: the reading and packing of a row or column costs
+     * about 8 of them.  Neighbours in a row of C disturb each other where their cache lines meet,
+     * some 60 cycles a row: up to ten times slower if k is small. */
     const int64_t team = fnn_team_size(), units = gemm_ceil(g->n, GEMM_NR);
     int64_t down = 1, best = INT64_MAX;
     for (int64_t d = 1; d <= team; d++) {
@@ -216,8 +290,9 @@ static void gemm_team(const fnn_gemm *g, const fnn_scratch *s)
         const int64_t rows = gemm_ceil(g->m, d);
         const int64_t cols = gemm_min(gemm_ceil(units, team / d) * GEMM_NR,
                                       gemm_ceil(g->n, VEC_W) * VEC_W);
-        const int64_t cost = rows * cols + 8 * (rows + cols);
-        if (cost < best) {
+        const int64_t meet = d < team ? rows * 1000 / gemm_max(g->k, 1) : 0;
+        const int64_t cost = rows * cols + 8 * (rows + cols) + meet;
+        if (cost <= best) {
             best = cost;
             down = d;
         }

@@ -207,15 +207,15 @@ VEC void gemm_row_pointers(const float *row[SQ], const float *src, int64_t ld, i
         row[j] = src + (j < n ? j : n - 1) * ld;
 }
 
-/* One packed panel: w lanes (a multiple of VEC_W), of which n exist, by k.
+/* A packed panel holds n lanes, in rows of w (a multiple of VEC_W), by k:
  *
  *     dst:  [p = 0: lane 0 1 2 ... w - 1] [p = 1: lane 0 1 ... w - 1] ... [p = k - 1: ...]
  *
- * Lane j at p comes from src[p * ld + j], or if trans from src[j * ld + p]. */
-static void gemm_pack(float *dst, int64_t w, const float *src, int64_t ld, int trans, int64_t n,
-                      int64_t k)
+ * gemm_pack_across: lane j at p comes from src[j * ld + p]. */
+static void gemm_pack_across(float *dst, int64_t w, const float *src, int64_t ld, int64_t n,
+                             int64_t k)
 {
-    for (int64_t j = 0; trans && j < n; j += SQ) {
+    for (int64_t j = 0; j < n; j += SQ) {
         const float *row[SQ];
         gemm_row_pointers(row, src + j * ld, ld, n - j);
         int64_t p = 0;
@@ -230,9 +230,15 @@ static void gemm_pack(float *dst, int64_t w, const float *src, int64_t ld, int t
             for (int64_t i = 0; i < SQ; i++)
                 dst[p * w + j + i] = row[i][p];
     }
+}
+
+/* Lane j at p comes from src[p * ld + j]. */
+static void gemm_pack_rows(float *dst, int64_t w, const float *src, int64_t ld, int64_t n,
+                           int64_t k)
+{
     const int64_t full = n / VEC_W * VEC_W;
     const gemm_tail tail = gemm_first((int)(n - full));
-    for (int64_t p = 0; !trans && p < k; p++, src += ld, dst += w) {
+    for (int64_t p = 0; p < k; p++, src += ld, dst += w) {
         for (int64_t j = 0; j < full; j += VEC_W)
             gemm_store(dst + j, gemm_load(src + j));
         if (full < n)
@@ -245,6 +251,7 @@ static void gemm_pack(float *dst, int64_t w, const float *src, int64_t ld, int t
  * C (mr, n) = A (mr, k) B^T over all of k, n <= ng SQ.  Squares of B are transposed in registers
  * and used at once, so that B streams from memory while the chains advance. */
 #define GEMM_DOT_ROWS 4
+#define GEMM_DOT_WIDTH (4 * SQ)             /* columns at a time, at most                    */
 
 /* The columns of group g over p, ..., p + SQ - 1. */
 VEC void gemm_dots_square(sqf acc[GEMM_DOT_ROWS][4], const gemm_tile *t, const float *const row[SQ],
