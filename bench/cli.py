@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
                    help=f"of {', '.join(PEERS)}; without a name: fastnn alone")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--repeats", type=int, default=15, help="samples per row and library")
-    p.add_argument("--quick", action="store_true", help="10 samples of 5 ms")
+    p.add_argument("--quick", action="store_true", help="10 samples of 10 ms")
     p.add_argument("--isa", help="instruction set of fastnn and of the roof")
     p.add_argument("--output", type=Path, default=Path("bench-results"), metavar="FOLDER",
                    help="where the JSON goes; default: bench-results")
@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
         return
     settings = Settings(options.threads, options.repeats, isa=options.isa)
     if options.quick:
-        settings = Settings(options.threads, 10, 0.005, options.isa)
+        settings = Settings(options.threads, 10, 0.01, options.isa)
     names = [n for n in ADAPTERS if n in (OURS, ROOF, *options.peers)]
     result = run(rows, names, settings)
     report.print_table(result)

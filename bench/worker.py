@@ -25,7 +25,8 @@ from typing import Any
 from . import peers
 from .rows import ROWS, Row
 
-WARM_SECONDS = 0.05         # after the first call, before counting how many calls make a sample
+FIRST_WARM_SECONDS = 0.05   # after the first call, before counting how many calls make a sample
+WARM_SECONDS = 0.006        # before a sample: others have had the caches, the threads slept
 
 
 def timed(run: Any, calls: int) -> float:
@@ -42,7 +43,7 @@ def calls_for(run: Any, seconds: float) -> int:
     while True:
         taken = timed(run, calls)
         spent += taken
-        if taken >= seconds / 4 and spent >= WARM_SECONDS:
+        if taken >= seconds / 4 and spent >= FIRST_WARM_SECONDS:
             return max(1, round(calls * seconds / taken))
         if taken < seconds / 4:
             calls *= 2
@@ -75,10 +76,11 @@ class Worker:
         return {"first": first, "value": value, "calls": self.calls, "note": job.note}
 
     def do_sample(self) -> dict[str, Any]:
-        """An eighth of the calls bring caches and threads back; then they are counted."""
         assert self.job is not None
         with self.job.context:
-            timed(self.job.run, 1 + self.calls // 8)
+            warm = 0.0
+            while warm < WARM_SECONDS:
+                warm += timed(self.job.run, 1 + self.calls // 8)
             return {"seconds": timed(self.job.run, self.calls) / self.calls * self.job.scale}
 
     def do_drop(self) -> dict[str, Any]:

@@ -13,12 +13,18 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+import numpy as np
+
 OURS, ROOF = "fastnn", "roof"
 
 # name: (module of this package, class, what the class is told)
 ADAPTERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     OURS: ("torchlike", "Fastnn", {}),
     "torch": ("torchlike", "Torch", {}),
+    "torch-compile": ("torchlike", "TorchCompile", {}),
+    "jax": ("xla", "Jax", {}),
+    "onnxruntime": ("graphs", "OnnxRuntime", {}),
+    "openvino": ("graphs", "OpenVino", {}),
     ROOF: ("roof", "Roof", {}),
 }
 PEERS = [name for name in ADAPTERS if name not in (OURS, ROOF)]
@@ -33,6 +39,11 @@ class Job:
     context: AbstractContextManager[Any] = field(default_factory=nullcontext)   # around all calls
     scale: float = 1.0                      # the row's work in calls of run
     note: str = ""                          # for the roof: which limit this is
+
+
+def magnitude(x: Any) -> float:
+    """Mean of |x| in double precision: what libraries that compute the same agree about."""
+    return float(np.abs(np.asarray(x, np.float64)).mean())
 
 
 def load(name: str, threads: int) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 
 from ..rows import Row
 from . import Job
+from . import magnitude as of_array
 
 STEP_RATE = 1e-9    # changes no bit of a weight: the last step is as much work as the first
 
@@ -43,13 +46,12 @@ class Torchlike:
         return function, inputs, list(function.parameters())
 
     def forward(self, row: Row) -> Job:
-        job = self.eager(row)
-        job.context = self.t.inference_mode()
-        return job
-
-    def eager(self, row: Row) -> Job:
         function, operands, _ = self.prepared(row)
         function = self.compiled(function)
+        return Job(lambda: function(*operands), magnitude, self.t.inference_mode())
+
+    def eager(self, row: Row) -> Job | None:
+        function, operands, _ = self.prepared(row)
         return Job(lambda: function(*operands), magnitude)
 
     def backward(self, row: Row) -> Job:
@@ -57,25 +59,25 @@ class Torchlike:
         leaves = [x for x in operands if x.is_floating_point()]
         for x in leaves:
             x.requires_grad_(True)
-        loss = self.compiled(lambda: function(*operands).sum())
+        loss = self.compiled(lambda *xs: function(*xs).sum())
 
         def run() -> Any:
             for x in leaves:
                 x.grad = None
-            loss().backward()
+            loss(*operands).backward()
             return leaves[0]
 
         return Job(run, lambda leaf: magnitude(leaf.grad))
 
     def step(self, row: Row) -> Job:
-        model, (*inputs, labels), trained = self.prepared(row)
+        model, batch, trained = self.prepared(row)
         optimizer = self.t.optim.Adam(trained, lr=STEP_RATE, fused=True)
         cross_entropy = self.t.nn.functional.cross_entropy
-        loss_of = self.compiled(lambda: cross_entropy(model(*inputs), labels))
+        loss_of = self.compiled(lambda *xs: cross_entropy(model(*xs[:-1]), xs[-1]))
 
         def run() -> Any:
             optimizer.zero_grad()
-            loss = loss_of()
+            loss = loss_of(*batch)
             loss.backward()
             optimizer.step()
             return loss
@@ -87,10 +89,10 @@ class Torchlike:
         params = [x.requires_grad_(True) for x in self.tensors(arrays)]
         for p, gradient in zip(params, self.tensors(arrays), strict=True):
             p.grad = gradient * 1.0
-        optimizer = row.torch(self.t)(params)
+        optimizer_step = self.compiled(row.torch(self.t)(params).step)
 
         def run() -> Any:
-            optimizer.step()
+            optimizer_step()
             return params[0]
 
         return Job(run, magnitude)
@@ -105,15 +107,37 @@ class Fastnn(Torchlike):
 
 
 class Torch(Torchlike):
-    def __init__(self, threads: int, compile: bool = False) -> None:
+    def __init__(self, threads: int) -> None:
         import torch
 
         torch.set_num_interop_threads(1)
         super().__init__(torch, threads)
-        self.compile = compile
         self.about["settings"] = "inference_mode, fused optimizers"
 
 
+class TorchCompile(Torch):
+    """torch.compile of the forward pass and loss (backward follows), or of the optimizer's step."""
+
+    def __init__(self, threads: int) -> None:
+        self.cache = tempfile.TemporaryDirectory()      # empty: `first` is what compiling takes
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = self.cache.name
+        super().__init__(threads)
+        from torch._inductor import config
+
+        config.freezing = True                          # for inference: weights as constants
+        self.about["settings"] = "torch.compile with inductor, frozen weights in inference"
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return self.t.compile(lambda *xs: function(*xs), dynamic=False)
+
+    def build(self, row: Row) -> Job | None:
+        self.t.compiler.reset()         # or the ninth row would silently not be compiled
+        return super().build(row)
+
+    def eager(self, row: Row) -> None:
+        return None
+
+
+
 def magnitude(x: Any) -> float:
-    """Mean of |x| in double precision."""
-    return float(np.abs(np.asarray(x.detach().numpy(), np.float64)).mean())
+    return of_array(x.detach().numpy())
