@@ -299,7 +299,8 @@ def test_setitem_and_the_graph():
 
 @pytest.mark.parametrize("key", [
     1, slice(1, 3), (slice(None), 2), (..., None, 1), ([0, 2], [1, 1]), [2, 0], -1,
-    (slice(None), [3, 0]), (0, 0), slice(2, 2), np.arange(12).reshape(3, 4) % 2 == 0, np.array([True, False, True]),
+    (slice(None), [3, 0]), (0, 0), slice(2, 2), np.array([True, False, True]),
+    np.arange(12).reshape(3, 4) % 2 == 0,
 ], ids=str)
 @pytest.mark.parametrize("ones", [False, True])
 def test_setitem_carries_gradients(key, ones, rng):
