@@ -429,22 +429,82 @@ static void scatter_add_fwd(const fnn_call *c, const fnn_scratch *s)
     scatter_into(d, c->buf[3], c->buf[1], c->buf[2]);
 }
 
-/* dx = dy, dv = dy at the index. */
-static void scatter_add_bwd(const fnn_call *c, const fnn_scratch *s)
+/* dv = dy at the index. */
+static void gradient_at(const fnn_call *c, int slot, const float *dy)
 {
-    (void)s;
-    const int64_t *d = c->dim, n = d[1], inner = d[2], m = d[3];
-    const int64_t *index = c->buf[1];
-    const float *dy = c->grad[3];
-    float *dv = c->grad[2];
-    if (c->grad[0]) copy_floats(c->grad[0], dy, d[0] * n * inner, c->acc & 1);
-    if (!dv) return;
+    const int64_t *d = c->dim, n = d[1], inner = d[2], m = d[3], *index = c->buf[1];
+    float *dv = c->grad[slot];
     FNN_FOR
     for (int64_t t = 0; t < d[0] * m * inner; t++) {
         const int64_t i = index[t], o = t / inner / m;
         const float g = inside(i, n) ? dy[(o * n + i) * inner + t % inner] : 0.0f;
-        dv[t] = c->acc >> 2 & 1 ? dv[t] + g : g;
+        dv[t] = c->acc >> slot & 1 ? dv[t] + g : g;
     }
+}
+
+/* dx = dy, dv = dy at the index. */
+static void scatter_add_bwd(const fnn_call *c, const fnn_scratch *s)
+{
+    (void)s;
+    const int64_t *d = c->dim;
+    if (c->grad[0]) copy_floats(c->grad[0], c->grad[3], d[0] * d[1] * d[2], c->acc & 1);
+    if (c->grad[2]) gradient_at(c, 2, c->grad[3]);
+}
+
+/* ---- scatter ----
+ * y = x, then y[o][index[o][k][j]][j] = v[o][k][j], of several the last; hit says where.
+ * x, y, hit: (outer, n, inner), index, v: (outer, m, inner).  dim: outer, n, inner, m, bytes.  */
+
+#define SCATTER(T)                                                                          \
+    {                                                                                       \
+        FNN_FOR                                                                             \
+        for (int64_t t = 0; t < d[0] * strips; t++) {                                       \
+            const int64_t o = t / strips, lo = t % strips * FOLD_COLS;                      \
+            const int64_t hi = smaller(inner, lo + FOLD_COLS);                              \
+            for (int64_t k = o * m; k < (o + 1) * m; k++)                                   \
+                for (int64_t j = lo; j < hi; j++) {                                         \
+                    const int64_t i = index[k * inner + j];                                 \
+                    if (!inside(i, n)) continue;                                            \
+                    ((T *)c->buf[3])[(o * n + i) * inner + j] = ((T *)c->buf[2])[k * inner + j]; \
+                    hit[(o * n + i) * inner + j] = 1;                                       \
+                }                                                                           \
+        }                                                                                   \
+        break;                                                                              \
+    }
+
+static void scatter_fwd(const fnn_call *c, const fnn_scratch *s)
+{
+    (void)s;
+    const int64_t *d = c->dim, n = d[1], inner = d[2], m = d[3], size = d[0] * n * inner;
+    const int64_t strips = (inner + FOLD_COLS - 1) / FOLD_COLS, *index = c->buf[1];
+    uint8_t *hit = c->buf[4];
+    const walk all = {{1, 1, 1, 1, 1, size}, {0, 0, 0, 0, 0, 1}, {0, 0, 0, 0, 0, 1}};
+    move(all, c->buf[3], c->buf[0], (int)d[4], 0);
+    FNN_FOR
+    for (int64_t t = 0; t < (size + MOVE_GRAIN - 1) / MOVE_GRAIN; t++)
+        memset(hit + t * MOVE_GRAIN, 0, (size_t)smaller(MOVE_GRAIN, size - t * MOVE_GRAIN));
+    switch (d[4]) {
+    case 1: SCATTER(uint8_t)
+    case 2: SCATTER(uint16_t)
+    case 4: SCATTER(uint32_t)
+    case 8: SCATTER(uint64_t)
+    }
+}
+
+/* dx = dy where nothing hit, dv = dy at the index (of several, each: as if there were one). */
+static void scatter_bwd(const fnn_call *c, const fnn_scratch *s)
+{
+    (void)s;
+    const int64_t size = c->dim[0] * c->dim[1] * c->dim[2];
+    const uint8_t *hit = c->buf[4];
+    const float *dy = c->grad[3];
+    float *dx = c->grad[0];
+    if (dx) {
+        FNN_FOR
+        for (int64_t t = 0; t < size; t++)
+            dx[t] = (c->acc & 1 ? dx[t] : 0.0f) + (hit[t] ? 0.0f : dy[t]);
+    }
+    if (c->grad[2]) gradient_at(c, 2, dy);
 }
 
 #endif

@@ -107,6 +107,13 @@ VEC vf ceil_of(vf x) { return vf_neg(vf_floor(vf_neg(x))); }
 
 LANEWISE(vf_sin, sinf)
 LANEWISE(vf_cos, cosf)
+LANEWISE(vf_log2, log2f)                        /* exact at powers of 2, as log10f is of 10 */
+LANEWISE(vf_log10, log10f)
+
+VEC vf erf_slope(vf x)                          /* 2 / sqrt(pi) exp(-x^2) */
+{
+    return vf_mul(vf_set1(0x1.20dd76p+0f), vf_exp(vf_neg(vf_mul(x, x))));
+}
 
 UNARY(neg, vf_neg(x), nothing, vf_neg(dy))
 UNARY(abs, vf_abs(x), x, vf_mul(dy, sign_of(x)))
@@ -115,6 +122,9 @@ UNARY(exp, vf_exp(x), y, vf_mul(dy, y))
 UNARY(expm1, vf_expm1(x), y, vf_fma(dy, y, dy))
 UNARY(log, vf_log(x), x, vf_div(dy, x))
 UNARY(log1p, vf_log1p(x), x, vf_div(dy, vf_add(x, vf_set1(1.0f))))
+UNARY(log2, vf_log2(x), x, vf_div(dy, vf_mul(x, vf_set1(0x1.62e43p-1f))))
+UNARY(log10, vf_log10(x), x, vf_div(dy, vf_mul(x, vf_set1(0x1.26bb1cp+1f))))
+UNARY(erf, vf_erf(x), x, vf_mul(dy, erf_slope(x)))
 UNARY(sqrt, vf_sqrt(x), y, vf_div(dy, vf_add(y, y)))
 UNARY(rsqrt, rsqrt_of(x), y, vf_mul(vf_mul(dy, vf_set1(-0.5f)), vf_mul(y, vf_mul(y, y))))
 UNARY(reciprocal, vf_div(vf_set1(1.0f), x), y, vf_neg(vf_mul(dy, vf_mul(y, y))))

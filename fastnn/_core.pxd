@@ -82,6 +82,7 @@ cdef class Record:
     cdef object edges               # per input: Record, leaf Tensor or None
     cdef object stores              # Storages backward reads
     cdef object arrays              # NumPy backend: every slot's (shape, dtype)
+    cdef list kept                  # weak references to outputs whose .grad is wanted, too
     cdef unsigned char edge_slot[12]
     cdef unsigned int version[12]
     cdef long long numel[12]

@@ -18,6 +18,7 @@ from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
+import weakref
 from operator import index as as_index
 
 import numpy as np

@@ -7,13 +7,16 @@ import subprocess
 import sys
 import textwrap
 import threading
+import weakref
 
 import numpy as np
 import pytest
 
 import fastnn
-from fastnn import nn
+from fastnn import _core, nn, reference
 from fastnn.errors import DTypeError, GraphError, ShapeError
+
+NUMPY_RUN = _core.backend_is_numpy()
 
 
 def leaf(*values):
@@ -424,3 +427,46 @@ def test_a_saved_slope_becomes_the_gradient_only_where_nobody_else_reads_it():
     for times in (1, 2):                        # a leaf takes the memory over, then adds to it
         fastnn.nn.functional.cross_entropy(x, t).backward()
         np.testing.assert_allclose(x.grad.numpy(), times * once, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("backend", ["c", "numpy", "anomaly"])
+def test_retain_grad_fills_grad_of_computed_tensors(backend):
+    _core.use_reference(reference.table(list(_core.OPS)) if backend == "numpy" else None)
+    old = _core.set_detect_anomaly(backend == "anomaly")
+    try:
+        x = fastnn.tensor([1.0, 2.0], requires_grad=True)
+        y = x * x
+        z = y.exp()
+        before = z + 1.0                # an op that used z before it was asked for
+        for t in (y, z, x):
+            t.retain_grad()
+        loss = (z * 3.0 + before).sum()
+        loss.retain_grad()
+        loss.backward(retain_graph=True)
+        e = np.exp([1.0, 4.0])
+        assert y.retains_grad and z.retains_grad and not x.retains_grad and loss.grad.item() == 1
+        np.testing.assert_allclose(z.grad.numpy(), [4, 4])
+        np.testing.assert_allclose(y.grad.numpy(), 4 * e, rtol=1e-5)
+        np.testing.assert_allclose(x.grad.numpy(), 8 * e * [1, 2], rtol=1e-5)
+        z.grad = None
+        loss.backward()                 # accumulates, as for leaves
+        np.testing.assert_allclose(z.grad.numpy(), [4, 4])
+        np.testing.assert_allclose(y.grad.numpy(), 8 * e, rtol=1e-5)
+    finally:
+        _core.set_detect_anomaly(old)
+        _core.use_reference(reference.table(list(_core.OPS)) if NUMPY_RUN else None)
+
+
+def test_retain_grad_does_not_keep_tensors_alive():
+    x = fastnn.tensor([1.0, 2.0], requires_grad=True)
+    y = x * x
+    y.retain_grad()
+    gone = weakref.ref(y)
+    z = y.sum()
+    del y
+    assert gone() is None
+    z.backward()
+    assert x.grad.tolist() == [2, 4]
+    with pytest.raises(GraphError, match="retain_grad"):
+        x.detach().retain_grad()
+    assert fastnn.autograd.grad((x * 2.0).sum(), x)[0].tolist() == [2, 2]

@@ -155,12 +155,46 @@ cdef Storage saved_place(Record r, int j, bint keep):
     return None
 
 
+cdef Tensor gradient_place(Tensor t, dict places, bint adding, Storage place, bint *acc):
+    """Where the gradient of t goes: where it already went in this backward; else, adding, what was in
+    .grad before; else a fresh place, or the one given. acc: it holds something."""
+    cdef bint known = t in places
+    acc[0] = known or adding and t.gradient is not None
+    if not known:
+        places[t] = t.gradient if acc[0] else fresh_gradient(t, adding, place)
+    return <Tensor>places[t]
+
+
+cdef int plan_kept(Record r, fnn_call *calls, dict places) except -1:
+    """Copies of the gradients of outputs that .retain_grad() asked for; returns how many."""
+    cdef int n = 0
+    cdef Tensor t, g
+    cdef bint acc
+    if r.kept is None:
+        return 0
+    for ref in r.kept:
+        t = <Tensor>ref()
+        if t is None or t.edge is not r or r.g[t.slot] == NULL:
+            continue
+        g = gradient_place(t, places, True, None, &acc)
+        memset(&calls[n], 0, sizeof(fnn_call))
+        calls[n].op = <int>hooks["copy"]
+        calls[n].n_in = calls[n].n_out = 1
+        calls[n].acc = acc
+        calls[n].dim[0] = t.n
+        calls[n].grad[0] = <float *>g.data
+        calls[n].grad[1] = r.g[t.slot]
+        n += 1
+    return n
+
+
 cdef int plan_record(Record r, fnn_call *c, Buffers buffers, dict leaves, tuple only, bint keep) except -1:
     """Fill c.grad and c.acc: gradients of outputs are there, those of inputs get their place."""
     cdef int j, n_in = r.call.n_in
     cdef Storage place
     cdef Record p
     cdef Tensor leaf, g
+    cdef bint acc
     memcpy(c, &r.call, sizeof(fnn_call))
     for j in range(c.n_out):
         c.grad[n_in + j] = r.g[j]
@@ -180,15 +214,9 @@ cdef int plan_record(Record r, fnn_call *c, Buffers buffers, dict leaves, tuple 
         leaf = <Tensor>e
         if only is not None and not is_among(leaf, only):
             continue
-        if leaf in leaves:
-            c.acc |= 1 << j
-        elif leaf.gradient is not None and only is None:
-            leaves[leaf] = leaf.gradient
-            c.acc |= 1 << j
-        else:
-            leaves[leaf] = fresh_gradient(leaf, only is None, saved_place(r, j, keep))
-        g = <Tensor>leaves[leaf]
+        g = gradient_place(leaf, leaves, only is None, saved_place(r, j, keep), &acc)
         c.grad[j] = <float *>g.data
+        c.acc |= acc << j
     for j in range(c.n_out):
         if r.g[j] != NULL:
             buffers.give(r.g[j], r.numel[n_in + j])
@@ -236,28 +264,34 @@ def backward(Tensor root not None, gradient=None, bint retain_graph=False, tuple
         accumulate_leaf(leaf, seed)
         return
     order = reachable(<Record>root.edge)
-    n = len(order)
+    n = 0
+    for _, record in order:
+        n += 1 if (<Record>record).kept is None else 1 + len((<Record>record).kept)
     calls = <fnn_call *>malloc(n * sizeof(fnn_call))
     if calls == NULL:
         raise MemoryError(f"backward: memory: got none for {n} records; need a shorter graph")
     cdef Buffers buffers = Buffers()
     cdef dict leaves = {}
+    cdef list slow = []                 # the record of each call, None of a copy
     try:
         (<Record>root.edge).g[root.slot] = buffers.take(seed.n)
         memcpy((<Record>root.edge).g[root.slot], seed.data, seed.n * sizeof(float))
-        for i in range(n):
-            plan_record(<Record>(<tuple>order[i])[1], &calls[i], buffers, leaves, only, retain_graph)
-            ns += fnn_cost_ns(&calls[i], True)
+        n = 0
+        for _, record in order:
+            if only is None and (<Record>record).kept is not None:
+                i = plan_kept(<Record>record, &calls[n], leaves)
+                slow += [None] * i
+                n += i
+            plan_record(<Record>record, &calls[n], buffers, leaves, only, retain_graph)
+            ns += fnn_cost_ns(&calls[n], True)
+            n += 1
+            if reference is not None or anomaly:
+                slow.append(record)
         if reference is None and not anomaly:
             run(calls, n, True, ns)
         else:
             for i in range(n):
-                if reference is None:
-                    run(&calls[i], 1, True, 0)
-                else:
-                    backward_reference(<Record>(<tuple>order[i])[1], &calls[i])
-                if anomaly:
-                    refuse_nan_gradients(<Record>(<tuple>order[i])[1], &calls[i])
+                run_slowly(<Record>slow[i], &calls[i])
     finally:
         free(calls)
         for _, record in order:
@@ -273,11 +307,17 @@ def backward(Tensor root not None, gradient=None, bint retain_graph=False, tuple
         leaf.gradient.store.version += 1
 
 
-cdef int refuse_nan_gradients(Record r, fnn_call *c) except -1:
+cdef int run_slowly(Record r, fnn_call *c) except -1:
+    """One call of a backward by the NumPy backend, or under detect_anomaly; r None = a copy."""
     cdef int j
-    for j in range(c.n_in):
-        if c.grad[j] != NULL:
-            refuse_nan(c.grad[j], r.numel[j], f"{OP_NAMES[c.op]}: gradient of input {j}")
+    if reference is None or r is None:
+        run(c, 1, True, 0)
+    else:
+        backward_reference(r, c)
+    if anomaly and r is not None:
+        for j in range(c.n_in):
+            if c.grad[j] != NULL:
+                refuse_nan(c.grad[j], r.numel[j], f"{OP_NAMES[c.op]}: gradient of input {j}")
     return 0
 
 

@@ -20,7 +20,8 @@ def bind_operator(str name, function, str op=None, dtype=None):
 
 
 def bind(**functions):
-    """Functions the Tensor needs from the ops layer (expand, transpose_copy, getitem, ...)."""
+    """What the core needs from the ops layer: functions (expand, transpose_copy, getitem, ...), and as
+    copy the op of a copy."""
     global _expand, _transpose_copy
     hooks.update(functions)
     _expand = hooks.get("expand")

@@ -139,6 +139,25 @@ cdef class Tensor:
             raise GraphError("backward: got create_graph=True; need False: fastnn has no double backward")
         backward(self, gradient, retain_graph or False)
 
+    def retain_grad(self):
+        """Let backward fill ``.grad`` of this computed tensor, as it does for leaves.
+
+        A reshaped view shares its gradient with what it is a view of.
+        """
+        realize(self)
+        if not self.wants_grad:
+            raise GraphError("retain_grad: got a tensor that does not require grad; need one that does")
+        if isinstance(self.edge, Record) and not self.retains_grad:
+            r = <Record>self.edge
+            r.kept = (r.kept or []) + [weakref.ref(self)]
+
+    @property
+    def retains_grad(self):
+        """Whether retain_grad() was called for what this tensor holds now."""
+        if not isinstance(self.edge, Record):
+            return False
+        return any([ref() is self for ref in (<Record>self.edge).kept or ()])
+
     def detach(self):
         """The same memory outside the graph."""
         return alias(self, Tensor, False)

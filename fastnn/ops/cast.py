@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .. import _core
 from .._core import (
     DTYPES,
     OPS,
@@ -170,6 +171,7 @@ for _name, _dtype in {
     "half": "float16", "int": "int32", "long": "int64", "short": "int16",
 }.items():
     add_method(_name, _converter(DTYPES[_dtype]))
+_core.bind(copy=CAST)
 add_method("to", to)
 add_method("type", lambda input, dtype: cast(input, as_dtype(dtype)))
 add_method("type_as", lambda input, other: cast(input, other.dtype))

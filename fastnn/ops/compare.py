@@ -295,8 +295,10 @@ def equal(input: Any, other: Any) -> bool:
 # ---------------------------------------------------------------- choosing
 
 
-def where(condition: Any, input: Any, other: Any) -> Tensor:
+def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     """input where condition holds, other elsewhere; all three broadcast.
+
+    A condition alone gives one tensor of indices for each axis, as ``nonzero(as_tuple=True)``.
 
     Errors: DTypeError where condition is not bool; ShapeError where the shapes do not broadcast.
 
@@ -306,6 +308,8 @@ def where(condition: Any, input: Any, other: Any) -> Tensor:
         [1.0, 0.0]
     """
     cond = as_tensor(condition)
+    if input is None and other is None:
+        return cond.nonzero(as_tuple=True)
     if cond.dtype is not BOOL:
         raise DTypeError(f"where: condition: got {cond.dtype.name}; need bool")
     a, b = operand(input), operand(other)

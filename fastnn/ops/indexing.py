@@ -17,18 +17,19 @@ from .._core import OPS, Tensor, add_method, as_dtype, as_tensor, call, call_vie
 from ..errors import DTypeError, IndexRangeError, ShapeError
 from .cast import cast, int_compare
 from .checks import need_axis, need_float32, need_index, need_int, need_shape
-from .creation import arange
-from .movement import expand, permute
+from .creation import arange, full
+from .movement import clone, expand, permute
 from .reduce import amax
 from .walks import STRIDED, Basic, Plan, basic_plan, kept, read, slab
 
 __all__ = [
     "chunk", "embedding", "gather", "index_select", "masked_select", "narrow", "nonzero", "one_hot",
-    "scatter_add", "select", "split", "take_along_dim", "unbind",
+    "scatter", "scatter_add", "select", "split", "take_along_dim", "unbind",
 ]
 
-TAKE, GATHER, SCATTER_ADD = OPS["take"], OPS["gather"], OPS["scatter_add"]
-_I64 = as_dtype("int64")
+TAKE, GATHER = OPS["take"], OPS["gather"]
+SCATTER, SCATTER_ADD = OPS["scatter"], OPS["scatter_add"]
+_I64, _BOOL = as_dtype("int64"), as_dtype("bool")
 
 
 # ---------------------------------------------------------------- index tensors
@@ -386,11 +387,32 @@ def take_along_dim(input: Any, indices: Any, dim: int) -> Tensor:
     return gather(wide, d, expand(t, [t.shape[d] if i == d else s for i, s in enumerate(sizes)]))
 
 
+def scatter(
+    input: Any, dim: int, index: Any, src: Any = None, *, value: Any = None,
+    reduce: str | None = None,
+) -> Tensor:
+    """input with src put where index says: for dim = 1, y[i][index[i][j]] = src[i][j].
+
+    src is a tensor of the input's dtype, no smaller than index, or a number (also as value=). Of
+    several for one place the last wins, but each gets its gradient. reduce="add" is scatter_add.
+
+    Errors: IndexRangeError naming position and value.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.zeros(3).scatter(0, fastnn.tensor([2, 0]), 5.0).tolist()
+        [5.0, 0.0, 5.0]
+    """
+    if reduce not in (None, "add"):
+        raise ValueError(f"scatter: reduce: got {reduce!r}; need None or 'add'")
+    src = value if src is None else src
+    return _scattered("scatter" if reduce is None else "scatter_add", input, dim, index, src)
+
+
 def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
     """input with src added in where index says: for dim = 1, y[i][index[i][j]] += src[i][j].
 
-    Sums are made in the order of src. index and src have one shape, equal to the input's but for
-    axis dim.
+    Sums are made in the order of src, which is no smaller than index.
 
     Errors: IndexRangeError naming position and value.
 
@@ -399,16 +421,41 @@ def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
         >>> fastnn.zeros(3).scatter_add(0, fastnn.tensor([2, 2]), fastnn.ones(2)).tolist()
         [0.0, 0.0, 2.0]
     """
-    x, t, v = as_tensor(input), _indices("scatter_add", "index", index), as_tensor(src)
-    need_float32("scatter_add", input=x, src=v)
-    d, n = _axis("scatter_add", x, dim)
-    need = (*x.shape[:d], t.shape[d] if t.ndim == x.ndim else 0, *x.shape[d + 1 :])
-    if t.shape != need or v.shape != need:
-        raise ShapeError(f"scatter_add: index: got shapes {t.shape} and {v.shape} for {x.shape}; "
-                         f"need one shape, equal to the input's but for axis {d}")
-    need_index("scatter_add", "index", t, n)
-    dims = (prod(x.shape[:d]), n, prod(x.shape[d + 1 :]), t.shape[d])
-    return call(SCATTER_ADD, (x, t, v), (x.shape,), dims)
+    return _scattered("scatter_add", input, dim, index, src)
+
+
+def _scattered(op: str, input: Any, dim: int, index: Any, src: Any) -> Tensor:
+    """Either of them."""
+    x, t = as_tensor(input), _indices(op, "index", index)
+    d, n = _axis(op, x, dim)
+    part = _cut_to(op, x, t, d)
+    v = src if isinstance(src, Tensor) else as_tensor(src)
+    v = full(t.shape, v.item(), x.dtype) if v.ndim == 0 < t.ndim else _source(op, v, t.shape)
+    if v.dtype is not x.dtype:
+        raise DTypeError(f"{op}: src: got {v.dtype.name}; need {x.dtype.name}, as the input")
+    need_index(op, "index", t, n)
+    dims = (prod(part.shape[:d]), n, prod(part.shape[d + 1 :]), t.shape[d])
+    if op == "scatter":
+        y = call(SCATTER, (part, t, v), (part.shape, part.shape), (*dims, x.dtype.itemsize), (), 1,
+                 (x.dtype, _BOOL))
+    else:
+        need_float32(op, input=x)
+        y = call(SCATTER_ADD, (part, t, v), (part.shape,), dims)
+    if part is x:
+        return y
+    whole = clone(x)
+    whole[tuple([slice(k) for k in part.shape])] = y
+    return whole
+
+
+def _source(op: str, v: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """As much of v as an index has elements for."""
+    if v.ndim != len(shape) or any(a < b for a, b in zip(v.shape, shape, strict=True)):
+        raise ShapeError(f"{op}: src: got shape {v.shape}; need one no smaller than the index's "
+                         f"{shape}")
+    for i, k in enumerate(shape):
+        v = v if v.shape[i] == k else slab(v, i, 0, k)
+    return v
 
 
 def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
@@ -461,8 +508,8 @@ def masked_select(input: Any, mask: Any) -> Tensor:
 for _name, _value in {
     "chunk": chunk, "gather": gather, "index_select": index_select,
     "masked_select": masked_select, "narrow": narrow, "nonzero": nonzero,
-    "scatter_add": scatter_add, "select": select, "split": split, "take_along_dim": take_along_dim,
-    "unbind": unbind,
+    "scatter": scatter, "scatter_add": scatter_add, "select": select, "split": split,
+    "take_along_dim": take_along_dim, "unbind": unbind,
 }.items():
     add_method(_name, _value)
 _core.bind(getitem=_getitem)

@@ -15,7 +15,7 @@ import numpy as np
 from .. import _core
 from .._core import OPS, Tensor, add_method, as_tensor, call_into, pointwise_into
 from ..errors import DTypeError, ShapeError
-from . import compare, pointwise
+from . import compare, indexing, pointwise
 from .cast import CODES, F32, kind
 from .checks import need_value
 from .movement import expand
@@ -113,6 +113,16 @@ def masked_fill_(input: Tensor, mask: Any, value: Any) -> Tensor:
     return assign("masked_fill_", input, compare.masked_fill(input, mask, value))
 
 
+def scatter_(input: Tensor, dim: int, index: Any, src: Any = None, **options: Any) -> Tensor:
+    """``scatter`` in place."""
+    return assign("scatter_", input, indexing.scatter(input, dim, index, src, **options))
+
+
+def scatter_add_(input: Tensor, dim: int, index: Any, src: Any) -> Tensor:
+    """``scatter_add`` in place."""
+    return assign("scatter_add_", input, indexing.scatter_add(input, dim, index, src))
+
+
 def _unary_(name: str) -> Callable[[Tensor], Tensor]:
     """The in-place form of a function of one tensor."""
     op, function = OPS[name], getattr(pointwise, name, None)
@@ -127,15 +137,17 @@ def _unary_(name: str) -> Callable[[Tensor], Tensor]:
 
 
 for _name in (
-    "abs", "ceil", "cos", "exp", "expm1", "floor", "log", "log1p", "neg", "reciprocal", "relu",
-    "round", "rsqrt", "sigmoid", "sign", "silu", "sin", "sqrt", "square", "tanh",
+    "abs", "ceil", "cos", "erf", "exp", "expm1", "floor", "log", "log10", "log1p", "log2", "neg",
+    "reciprocal", "relu", "round", "rsqrt", "sigmoid", "sign", "silu", "sin", "sqrt", "square",
+    "tanh",
 ):
     add_method(_name + "_", _unary_(_name))
 for _name in ("floor_divide", "pow", "remainder"):
     add_method(_name + "_", _pair_(_name, getattr(pointwise, _name)))
 for _name, _value in {
     "add_": add_, "clamp_": clamp_, "clip_": clamp_, "copy_": copy_, "fill_": fill_,
-    "masked_fill_": masked_fill_, "sub_": sub_, "zero_": zero_,
+    "masked_fill_": masked_fill_, "scatter_": scatter_, "scatter_add_": scatter_add_,
+    "sub_": sub_, "zero_": zero_,
     "mul_": lambda input, other: imul(input, other),
     "div_": lambda input, other: itruediv(input, other),
 }.items():

@@ -34,9 +34,10 @@ from .cast import (
 from .checks import need_float32
 
 __all__ = [
-    "abs", "add", "addcdiv", "addcmul", "ceil", "clamp", "clip", "cos", "div", "exp", "expm1",
-    "floor", "floor_divide", "lerp", "log", "log1p", "maximum", "minimum", "mul", "neg", "pow",
-    "reciprocal", "remainder", "round", "rsqrt", "sign", "sin", "sqrt", "square", "sub",
+    "abs", "add", "addcdiv", "addcmul", "ceil", "clamp", "clip", "cos", "div", "erf", "exp",
+    "expm1", "floor", "floor_divide", "lerp", "log", "log10", "log1p", "log2", "maximum", "minimum",
+    "mul", "neg", "pow", "reciprocal", "remainder", "round", "rsqrt", "sign", "sin", "sqrt",
+    "square", "sub",
 ]
 
 
@@ -323,6 +324,39 @@ def log1p(input: Any) -> Tensor:
         [0.0]
     """
     return unary(OPS["log1p"], input)
+
+
+def log2(input: Any) -> Tensor:
+    """The logarithm to base 2; -inf at 0, NaN below.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.log2(fastnn.tensor([8.0])).tolist()
+        [3.0]
+    """
+    return unary(OPS["log2"], input)
+
+
+def log10(input: Any) -> Tensor:
+    """The logarithm to base 10; -inf at 0, NaN below.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.log10(fastnn.tensor([1000.0])).tolist()
+        [3.0]
+    """
+    return unary(OPS["log10"], input)
+
+
+def erf(input: Any) -> Tensor:
+    """The error function, 2 / sqrt(pi) times the integral of exp(-t²) from 0 to input.
+
+    Example:
+        >>> import fastnn
+        >>> f"{fastnn.erf(fastnn.tensor([1.0])).item():.4f}"
+        '0.8427'
+    """
+    return unary(OPS["erf"], input)
 
 
 def sqrt(input: Any) -> Tensor:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from math import erf
 from typing import Any
 
 import numpy as np
 
 from .pointwise import binary as _binary
 from .pointwise import binary_grad as _binary_grad
+from .pointwise import error_function
 from .pointwise import unary as _unary
 from .pointwise import unary_grad as _unary_grad
 
 Arrays = list[Any]
 
-_erf = np.vectorize(erf, otypes=[float])
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
@@ -51,7 +50,7 @@ silu_grad = _unary_grad(lambda dy, x, y, f: dy * _silu_slope(x))
 
 
 def _normal_mass(x: np.ndarray) -> np.ndarray:
-    return (0.5 + 0.5 * _erf(x / np.sqrt(2))).astype(x.dtype)
+    return (0.5 + 0.5 * error_function(x / np.sqrt(2))).astype(x.dtype)
 
 
 def _gelu_slope(x: np.ndarray) -> np.ndarray:

@@ -111,3 +111,18 @@ def scatter_add_grad(
 ) -> Arrays:
     dy = gouts[0].reshape(dim[:3])
     return [dy if want[0] else None, None, dy[_columns(ins[1], dim)] if want[2] else None]
+
+
+def scatter(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
+    y, hit = ins[0].reshape(dim[:3]).copy(), np.zeros(dim[:3], bool)
+    y[_columns(ins[1], dim)] = ins[2].reshape(dim[0], dim[3], dim[2])
+    hit[_columns(ins[1], dim)] = True
+    return y, hit
+
+
+def scatter_grad(
+    ins: Arrays, outs: Arrays, gouts: Arrays, want: list[bool], dim: list[int], f: list[float]
+) -> Arrays:
+    dy = gouts[0].reshape(dim[:3])
+    return [np.where(outs[1].reshape(dim[:3]), 0, dy) if want[0] else None, None,
+            dy[_columns(ins[1], dim)] if want[2] else None]

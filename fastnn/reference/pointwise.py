@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -48,6 +49,8 @@ def unary_grad(dx: Callable[..., Any]) -> Callable[..., Any]:
     """The backward twin of dx(dy, x, y, constants)."""
     return lambda ins, outs, gouts, want, dim, f: [dx(gouts[0], ins[0], outs[0], f)]
 
+
+error_function = np.vectorize(math.erf, otypes=[float])
 
 # ---------------------------------------------------------------- float32 (a, b) -> float32
 
@@ -120,6 +123,15 @@ log_grad = unary_grad(lambda dy, x, y, f: dy / x)
 
 log1p = unary(lambda x, f: np.log1p(x))
 log1p_grad = unary_grad(lambda dy, x, y, f: dy / (1 + x))
+
+log2 = unary(lambda x, f: np.log2(x))
+log2_grad = unary_grad(lambda dy, x, y, f: dy / (x * np.log(2)))
+
+log10 = unary(lambda x, f: np.log10(x))
+log10_grad = unary_grad(lambda dy, x, y, f: dy / (x * np.log(10)))
+
+erf = unary(lambda x, f: error_function(x).astype(x.dtype))
+erf_grad = unary_grad(lambda dy, x, y, f: dy * 2 / np.sqrt(np.pi) * np.exp(-x * x))
 
 sqrt = unary(lambda x, f: np.sqrt(x))
 sqrt_grad = unary_grad(lambda dy, x, y, f: dy / (2 * y))

@@ -121,7 +121,8 @@ def unary_cases(fn, op, make=randn, **options):
 FUNCTIONS = {
     "neg": randn, "abs": apart, "sign": apart, "exp": randn, "expm1": randn, "log": positive,
     "log1p": positive, "sqrt": positive, "rsqrt": positive, "reciprocal": positive,
-    "square": randn, "floor": apart, "ceil": apart, "round": apart,
+    "square": randn, "log2": positive, "log10": positive, "erf": randn, "floor": apart,
+    "ceil": apart, "round": apart,
 }
 for op, make in FUNCTIONS.items():
     CASES += unary_cases(getattr(fastnn, op), op, make)

@@ -1,0 +1,91 @@
+"""Functions against torch: one expression, run with both, values and gradients compared.
+
+Both sides compute in float32 and sum few terms, so 1e-5 of the largest value is several times what
+their rounding can differ.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastnn
+
+torch = pytest.importorskip("torch", reason="needs torch: pip install fastnn-engine[peers]")
+
+X = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
+Y = np.random.default_rng(1).standard_normal((3, 4)).astype(np.float32)
+W = np.random.default_rng(2).standard_normal((4, 5)).astype(np.float32)
+B = np.random.default_rng(3).standard_normal((2, 3, 4)).astype(np.float32)
+V = np.array([3.0, -1.0, 2.0, 0.5, -4.0], np.float32)
+K = np.array([[2, 0, 1, 1], [0, 0, 2, 1]])
+HALVES = np.array([[1.5, np.nan], [2.5, -1.0]], np.float32)
+
+
+def outcome(engine, expression, arrays):
+    """The results of an expression and the gradients of its float inputs."""
+    tensors = [engine.tensor(a, requires_grad=a.dtype == np.float32) for a in arrays]
+    names = dict(zip("abc", tensors, strict=False), t=engine, F=engine.nn.functional)
+    results = eval(expression, {"np": np, **names})
+    results = list(results) if isinstance(results, (tuple, list)) else [results]
+    tracked = [r for r in results if engine.is_tensor(r) and r.requires_grad]
+    for k, r in enumerate(tracked):
+        g = np.random.default_rng(k).standard_normal(tuple(r.shape)).astype(np.float32)
+        r.backward(engine.tensor(g).to(r.dtype), retain_graph=True)
+    grads = [x.grad for x in tensors if x.requires_grad]
+    return ([np.asarray(r.detach() if engine.is_tensor(r) else r) for r in results],
+            [None if g is None else np.asarray(g) for g in grads])
+
+
+def compare(expression, *arrays):
+    ours, theirs = (outcome(e, expression, arrays) for e in (fastnn, torch))
+    for mine, other in zip(ours[0] + ours[1], theirs[0] + theirs[1], strict=True):
+        if mine is None or other is None:       # torch has zeros, or nothing, for an unused input
+            assert not np.any(mine) and not np.any(other)
+            continue
+        assert mine.shape == other.shape and mine.dtype == other.dtype, expression
+        finite = np.abs(other[np.isfinite(other)]) if other.dtype.kind == "f" else np.zeros(0)
+        np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-5 * finite.max(initial=1e-6))
+
+
+# What torch refuses to differentiate, or differentiates to inf, is detached.
+GRAPH = [
+    ("(a * b).double()", X, Y), ("a.double().float().sum()", X),
+    ("t.all(a, dim=())", X), ("t.any(a, ())", HALVES), ("t.var(a.detach(), dim=())", X),
+    ("t.std(a.detach(), ())", X), ("t.any(a.long(), 1, keepdim=True)", X),
+    ("F.binary_cross_entropy_with_logits(a * 3, (b > 0).float())", X, Y),
+    ("F.one_hot(a, 4)", K), ("F.one_hot(a)", K), ("t.count_nonzero(a > 0, 0)", X),
+    ("t.isclose(a, a + 1e-6)", X), ("t.isclose(a, a, equal_nan=True)", HALVES),
+]
+SCATTER = [
+    ("a.scatter(0, b, c)", X, K[:, :2], Y[:2, :2]), ("a.scatter(0, b[:, :3], c.detach())", X, K, Y),
+    ("t.zeros(3, 4).scatter_(0, a, 1.0)", K), ("a.clone().scatter_(0, b, 2.5)", X, K),
+    ("a.clone().scatter_(1, b, value=-1.0)", X, K[:1, :1]),
+    ("a.scatter_add(0, b, c)", X, K, Y[:2]), ("a.scatter_add(1, b[:, :1], c.detach())", X, K, Y),
+    ("a.clone().scatter_add_(0, b, c.detach())", X, K, Y),
+    ("t.zeros(4, 3, dtype=t.int64).scatter_(1, a, b)", K[:, :1], K[:, 1:2]),
+    ("a.detach().scatter(0, b, c.detach(), reduce='add')", X, K, Y),
+]
+POINTWISE = [
+    ("t.erf(a)", X), ("t.log2(a.abs() + 1)", X), ("t.log10(a.abs() + 1)", X), ("t.erf(a)", K),
+    ("t.log2(t.tensor(2.0) ** t.arange(-20, 20))",), ("t.where(a > 0)", X), ("t.where(a)", K),
+    ("(a * 1).erf_()", X),
+]
+
+
+@pytest.mark.parametrize("case", GRAPH + SCATTER + POINTWISE, ids=lambda c: c[0])
+def test_like_torch(case):
+    compare(*case)
+
+
+@pytest.mark.parametrize("key", [
+    "0", "-1", "1:3", ":, 2", "..., 1:", "[0, 2], [1, 1]", "::2", "None, 1",
+])
+def test_setitem_like_torch(key):
+    put = f"(lambda y: (y.__setitem__(np.s_[{key}], VALUE), y * b)[1])(a * 1)"
+    compare(put.replace("VALUE", "c[0, 0] * 2"), X, Y, W)
+    compare(put.replace("VALUE", "2.0"), X, Y)
+
+
+def test_retain_grad_like_torch():
+    compare("(lambda y: (y.retain_grad(), (y * b).sum().backward(), y.grad)[2])(a * 2)", X, Y)
