@@ -48,6 +48,7 @@ from .errors import (
 from .ops.activation import *
 from .ops.cast import *
 from .ops.compare import *
+from .ops.composed import addmm, diag, einsum, median, unique
 from .ops.creation import *
 from .ops.indexing import *
 from .ops.linear import *

@@ -18,6 +18,7 @@ from ..ops.activation import (
     softplus,
     tanh,
 )
+from ..ops.composed import normalize, pad
 from ..ops.indexing import embedding, one_hot
 from ..ops.linear import linear
 from ..ops.loss import (
@@ -60,7 +61,9 @@ __all__ = [
     "logsigmoid",
     "mse_loss",
     "nll_loss",
+    "normalize",
     "one_hot",
+    "pad",
     "relu",
     "relu6",
     "sigmoid",

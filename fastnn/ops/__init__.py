@@ -8,6 +8,7 @@ from . import inplace, setitem
 from .activation import *
 from .cast import *
 from .compare import *
+from .composed import *
 from .creation import *
 from .indexing import *
 from .linear import *

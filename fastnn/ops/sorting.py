@@ -16,7 +16,7 @@ from .reduce import ValuesIndices
 __all__ = ["argsort", "sort", "topk"]
 
 
-def _order(op: str, x: Tensor, dim: int, descending: bool) -> tuple[np.ndarray, int]:
+def order(op: str, x: Tensor, dim: int, descending: bool) -> tuple[np.ndarray, int]:
     """Indices along an axis in order of value, of equal ones in order of place; NaN is largest."""
     d = need_axis(op, dim, x.ndim)
     _core.untraceable(op)
@@ -37,7 +37,7 @@ def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = 
         [1, 2, 0]
     """
     x = as_tensor(input)
-    return _core.tensor(_order("argsort", x, dim, descending)[0].reshape(x.shape))
+    return _core.tensor(order("argsort", x, dim, descending)[0].reshape(x.shape))
 
 
 def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = True) -> ValuesIndices:
@@ -49,7 +49,7 @@ def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = Tru
         [3.0, 2.0, 1.0]
     """
     x = as_tensor(input)
-    i = _core.tensor(_order("sort", x, dim, descending)[0].reshape(x.shape))
+    i = _core.tensor(order("sort", x, dim, descending)[0].reshape(x.shape))
     return ValuesIndices(gather(x, dim, i) if x.ndim else x, i)
 
 
@@ -67,11 +67,11 @@ def topk(
         [0, 2]
     """
     x = as_tensor(input)
-    order, d = _order("topk", x, dim, largest)
-    n = order.shape[d]
+    places, d = order("topk", x, dim, largest)
+    n = places.shape[d]
     if not 0 <= need_int("topk", "k", k) <= n:
         raise ShapeError(f"topk: k: got {k}; need 0 to {n}")
-    i = np.take(order, range(k), axis=d)
+    i = np.take(places, range(k), axis=d)
     if not x.ndim:
         return ValuesIndices(x, _core.tensor(i.reshape(()) if k else i))
     t = _core.tensor(i)
