@@ -91,6 +91,7 @@ const fnn_isa *fnn_isa_active(void);
  * Returns 0, or -1 when scratch memory could not be had; nothing has run then. */
 int fnn_run(const fnn_call *calls, int64_t n, int backward, int n_threads);
 double fnn_cost_ns(const fnn_call *c, int backward);  /* estimated time on one core       */
+void fnn_always_team(int on);          /* tests: no record is too small for a team         */
 double fnn_roof(int kind, float *x, int64_t n, int64_t repeats, int n_threads);  /* flops or bytes
                                           done by a team, each thread on its part of x[0..n) */
 unsigned fnn_fp_mode(void);            /* the calling thread's floating-point control word */

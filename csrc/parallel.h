@@ -6,6 +6,7 @@
  *   FNN_FOR_NOWAIT   the same without the barrier: for disjoint outputs before another FNN_FOR
  *   FNN_SINGLE       one thread runs the block, barrier at the end
  *   FNN_BARRIER
+ *   FNN_TEAM(n)      a team of n threads runs the block (run.c alone starts teams)
  *
  * The number of iterations must follow from the record alone, never from the number of threads.
  */
@@ -19,15 +20,21 @@
 #define FNN_FOR_NOWAIT FNN_PRAGMA(omp for schedule(static) nowait)
 #define FNN_SINGLE FNN_PRAGMA(omp single)
 #define FNN_BARRIER FNN_PRAGMA(omp barrier)
+#define FNN_TEAM(n) FNN_PRAGMA(omp parallel num_threads(n))
 static inline int fnn_team_size(void) { return omp_get_num_threads(); }
 static inline int fnn_team_rank(void) { return omp_get_thread_num(); }
+static inline int fnn_in_team(void) { return omp_get_level() > 0; }
+static inline double fnn_now_ns(void) { return omp_get_wtime() * 1e9; }
 #else
 #define FNN_FOR
 #define FNN_FOR_NOWAIT
 #define FNN_SINGLE
 #define FNN_BARRIER
+#define FNN_TEAM(n)
 static inline int fnn_team_size(void) { return 1; }
 static inline int fnn_team_rank(void) { return 0; }
+static inline int fnn_in_team(void) { return 0; }
+static inline double fnn_now_ns(void) { return 0; }
 #endif
 
 #endif

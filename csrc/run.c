@@ -5,11 +5,16 @@
  * calling thread.  Which of the two a record is follows from its flops and bytes alone.  Denormals
  * are flushed while kernels run, and the caller's floating-point mode is back at return.
  */
+#if defined(__linux__)
+#define _GNU_SOURCE
+#include <sched.h>
+#endif
 #include <stdlib.h>
 
 #include "fnn.h"
 #include "lock.h"
 #include "parallel.h"
+#include "team.h"
 
 /* ---- what is known of each op ---- */
 
@@ -58,14 +63,21 @@ double fnn_bytes(const fnn_call *c)
     return 0;
 }
 
-/* Rough one-core rates: 40 flops and 20 bytes (from cache) a nanosecond; backward does twice the work. */
+/* One core's rates, fitted to the ops of ops.def (docs/decisions/009).  Backward moves twice as much;
+ * it computes twice as much if it reads inputs, and hardly anything if outputs tell the slope. */
+#define FLOPS_PER_NS 110.0
+#define BYTES_PER_NS 90.0        /* from a shared cache */
+
 double fnn_cost_ns(const fnn_call *c, int backward)
 {
-    double ns = fnn_flops(c) / 40 + fnn_bytes(c) / 20;
-    return backward ? 2 * ns : ns;
+    double flops = fnn_flops(c), bytes = fnn_bytes(c);
+    if (backward) {
+        const uint64_t inputs = ((uint64_t)1 << c->n_in) - 1;
+        flops *= fnn_ops[c->op].needs & inputs * 0x0001000100010001u ? 2 : 0;
+        bytes *= 2;
+    }
+    return flops / FLOPS_PER_NS + bytes / BYTES_PER_NS;
 }
-
-#define TEAM_NS 5000.0   /* below this, waking the team costs more than it saves */
 
 /* ---- floating-point mode ---- */
 
@@ -95,11 +107,18 @@ static void set_fp_mode(unsigned m) { (void)m; }
 
 /* ---- scratch: one block per run in flight, kept for the next run ---- */
 
+typedef struct {
+    _Alignas(64) double started;         /* when this thread joined the team, ns              */
+    int cpu;                             /* and where; -1 = unknown                           */
+    _Alignas(64) char local[FNN_LOCAL_BYTES];
+} slice;
+
 typedef struct pool {
     struct pool *next;
-    int threads;                         /* local slices it has */
+    int threads;                         /* slices it has                                     */
+    _Alignas(64) char shared[FNN_SHARED_BYTES];
+    slice slices[];
 } pool;
-#define POOL_HEADER 64
 
 static fnn_lock lock = FNN_LOCK_INIT;
 static pool *idle;
@@ -112,7 +131,7 @@ static pool *scratch_take(int threads)
     fnn_release(&lock);
     if (p && p->threads >= threads) return p;
     fnn_free(p);
-    p = fnn_malloc(POOL_HEADER + (size_t)FNN_SHARED_BYTES + (size_t)threads * FNN_LOCAL_BYTES);
+    p = fnn_malloc(sizeof(pool) + (size_t)threads * sizeof(slice));
     if (p) p->threads = threads;
     return p;
 }
@@ -125,22 +144,69 @@ static void scratch_give(pool *p)
     fnn_release(&lock);
 }
 
-static fnn_scratch scratch_of(pool *p, int rank)
-{
-    char *base = (char *)p + POOL_HEADER;
-    return (fnn_scratch){(float *)base,
-                         (float *)(base + FNN_SHARED_BYTES + (size_t)rank * FNN_LOCAL_BYTES)};
-}
-
 /* ---- run ---- */
 
 static void run_range(const fnn_kernel *table, const fnn_call *c, int64_t n, pool *p)
 {
-    fnn_scratch s = scratch_of(p, fnn_team_rank());
-    unsigned mode = fnn_fp_mode();
+    slice *own = &p->slices[fnn_team_rank()];
+    const fnn_scratch s = {(float *)p->shared, (float *)own->local};
+    const unsigned mode = fnn_fp_mode();
     set_fp_mode(mode | FLUSH_BITS);
     for (int64_t i = 0; i < n; i++) table[c[i].op](&c[i], &s);
     set_fp_mode(mode);
+}
+
+static void note_start(slice *s)
+{
+    s->started = fnn_now_ns();
+#if defined(__linux__)
+    s->cpu = sched_getcpu();
+#else
+    s->cpu = -1;
+#endif
+}
+
+/* The same on a team if that pays for work of `cost` ns, else on this thread. */
+static void run_heavy(const fnn_kernel *table, const fnn_call *c, int64_t n, pool *p, double cost,
+                      int n_threads)
+{
+    const double begin = fnn_now_ns();
+    if (!team_pays(cost, begin)) {
+        run_range(table, c, n, p);
+        memory.last = fnn_now_ns();
+        return;
+    }
+    int size = 1;
+    FNN_TEAM(n_threads)
+    {
+        const int rank = fnn_team_rank();
+        note_start(&p->slices[rank]);
+        if (rank == 0) size = fnn_team_size();
+        run_range(table, c, n, p);
+    }
+    const double end = fnn_now_ns();
+    const slice *first = p->slices;
+    double late = 0;
+    for (const slice *w = first + 1; w < first + size; w++) {
+        const int waited = w->cpu == first->cpu && w->cpu >= 0;   /* two on one CPU take turns */
+        late = fmax(late, waited ? end - begin : w->started - begin);
+    }
+    team_learn(cost, begin, late, end);
+}
+
+static void run_all(const fnn_kernel *table, const fnn_call *c, int64_t n, pool *p, int backward,
+                    int n_threads)
+{
+    for (int64_t i = 0, j; i < n; i = j) {
+        double cost = fnn_cost_ns(&c[i], backward), more;
+        const int heavy = team_candidate(cost);
+        for (j = i + 1; j < n; j++, cost += more) {
+            more = fnn_cost_ns(&c[j], backward);
+            if (team_candidate(more) != heavy) break;
+        }
+        if (heavy) run_heavy(table, c + i, j - i, p, cost, n_threads);
+        else run_range(table, c + i, j - i, p);
+    }
 }
 
 int fnn_run(const fnn_call *calls, int64_t n, int backward, int n_threads)
@@ -150,22 +216,19 @@ int fnn_run(const fnn_call *calls, int64_t n, int backward, int n_threads)
     if (n_threads < 1) n_threads = 1;
     pool *p = scratch_take(n_threads);
     if (!p) return -1;
-    for (int64_t i = 0, j; i < n; i = j) {
-        int heavy = n_threads > 1 && fnn_cost_ns(&calls[i], backward) > TEAM_NS;
-        for (j = i + 1; j < n; j++)
-            if ((n_threads > 1 && fnn_cost_ns(&calls[j], backward) > TEAM_NS) != heavy) break;
-        if (heavy) {
-#ifdef _OPENMP
-#pragma omp parallel num_threads(n_threads)
-#endif
-            run_range(table, calls + i, j - i, p);
-        } else {
-            run_range(table, calls + i, j - i, p);
-        }
+    if (fnn_in_team()) {                 /* of a stranger, whom kernels must not share work with */
+        FNN_TEAM(1)
+        run_range(table, calls, n, p);
+    } else if (n_threads == 1) {
+        run_range(table, calls, n, p);
+    } else {
+        run_all(table, calls, n, p, backward, n_threads);
     }
     scratch_give(p);
     return 0;
 }
+
+void fnn_always_team(int on) { always = on; }
 
 /* ---- the machine's limits ---- */
 
@@ -174,9 +237,7 @@ double fnn_roof(int kind, float *x, int64_t n, int64_t repeats, int n_threads)
     const fnn_isa *isa = fnn_isa_active();
     const int64_t part = kind == FNN_ROOF_FMA ? n : n / n_threads;
     volatile float sink = 0;
-#ifdef _OPENMP
-#pragma omp parallel num_threads(n_threads)
-#endif
+    FNN_TEAM(n_threads)
     {
         float *mine = kind == FNN_ROOF_FMA ? NULL : x + fnn_team_rank() * part;
         float sum = isa->roof(kind, mine, part, repeats);

@@ -25,6 +25,7 @@ cdef extern from "fnn.h":
         void *bwd[1]
     const fnn_isa *fnn_isa_active()
     int fnn_run(const fnn_call *calls, long long n, int backward, int n_threads) nogil
+    void fnn_always_team(int on)
     enum: FNN_ROOF_FMA
     enum: FNN_ROOF_READ
     enum: FNN_ROOF_TRIAD

@@ -8,11 +8,11 @@ from pathlib import Path
 from . import _core
 
 
-def cpu_quota() -> float | None:
+def cpu_quota(system: Path = Path("/")) -> float | None:
     """CPUs granted by the cgroup (v2 cpu.max on the way up, or v1 cfs quota); None = no limit."""
-    root, limits = Path("/sys/fs/cgroup"), []
+    root, limits = system / "sys/fs/cgroup", []
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = (system / "proc/self/cgroup").read_text().splitlines()
     except OSError:
         return None
     for line in lines:

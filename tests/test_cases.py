@@ -18,11 +18,12 @@ from fastnn import _core
 
 CASES = all_cases()
 FMA_ISAS = {"avx2", "avx512", "neon"}
+TEAMS = (2, 3, 7)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.id)
 def test_forward(case: Case) -> None:
-    """Kernel = reference on every ISA; bits equal for 1, 2, 3 threads and across FMA ISAs."""
+    """Kernel = reference on every ISA; bits equal for 1, 2, 3, 7 threads and across FMA ISAs."""
     for launch in launches(case):
         ins = launch.wide()
         expected = launch.reference(ins)
@@ -37,7 +38,7 @@ def test_forward(case: Case) -> None:
                     assert_close(case, a, r, f"{isa}: input {j} after the call")
                 else:
                     assert same_bits(a, launch.ins[j]), f"{isa}: input {j} was changed"
-            for threads in (2, 3):
+            for threads in TEAMS:
                 for y, again in zip(outs, launch.kernel(threads)[0], strict=True):
                     assert same_bits(y, again), f"{isa}: bits differ with {threads} threads"
             if isa in FMA_ISAS:
@@ -84,7 +85,7 @@ def check_gradients(case, launch, gouts, want, expected, base) -> None:
                 assert_close(case, stored[j], expected[j], f"{isa}: gradient {j}")
                 assert_close(case, added[j], base[j].astype(np.float64) + expected[j],
                              f"{isa}: accumulated gradient {j}")
-        for threads in (2, 3):
+        for threads in TEAMS:
             again = launch.kernel_grad(outs, gouts, want, [None] * len(want), threads)
             for a, b in zip(stored, again, strict=True):
                 assert a is None or same_bits(a, b), f"{isa}: bits differ with {threads} threads"

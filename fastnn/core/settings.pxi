@@ -90,6 +90,11 @@ def fail_alloc_after(long long n):
     fnn_fail_alloc_after(n)
 
 
+def always_team(bint on):
+    """Tests: run every record on a team, even where one thread is faster."""
+    fnn_always_team(on)
+
+
 def fp_mode():
     """This thread's floating-point control word."""
     return fnn_fp_mode()

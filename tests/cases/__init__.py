@@ -2,7 +2,7 @@
 
 A case calls a public function; the harness captures the records it launches and examines each:
 the float64 reference by finite differences, every kernel against its reference on every ISA with
-1, 2 and 3 threads and each mask of unwanted gradients.
+1, 2, 3 and 7 threads and each mask of unwanted gradients.
 """
 
 from __future__ import annotations

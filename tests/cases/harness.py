@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -50,8 +52,9 @@ class Launch:
         """(outputs, inputs after the call)."""
         ins = [a.copy() for a in self.ins]
         outs = [garbage(y) for y in self.outs]
-        _core.unchecked_launch(_core.OPS[self.op], ins + outs, None, len(ins), self.dim, self.f,
-                               threads=threads)
+        with on_a_team():
+            _core.unchecked_launch(_core.OPS[self.op], ins + outs, None, len(ins), self.dim, self.f,
+                                   threads=threads)
         return outs, ins
 
     def kernel_grad(self, outs, gouts, want, start, threads: int) -> list[Any]:
@@ -60,9 +63,10 @@ class Launch:
                  for a, w, s in zip(self.ins, want, start, strict=True)]
         acc = sum(1 << j for j, s in enumerate(start) if s is not None and want[j])
         slots = self.hide(self.ins, 0, want) + self.hide(outs, len(self.ins), want)
-        _core.unchecked_launch(
-            _core.OPS[self.op], slots, grads + [None if g is None else g.copy() for g in gouts],
-            len(self.ins), self.dim, self.f, acc=acc, backward=True, threads=threads)
+        with on_a_team():
+            _core.unchecked_launch(
+                _core.OPS[self.op], slots, grads + [None if g is None else g.copy() for g in gouts],
+                len(self.ins), self.dim, self.f, acc=acc, backward=True, threads=threads)
         return grads
 
     def output_gradients(self, rng) -> list[Any]:
@@ -75,6 +79,16 @@ class Launch:
     def differentiable(self) -> list[int]:
         return [j for j, a in enumerate(self.ins)
                 if a.dtype.kind == "f" and self.info["diff"] >> j & 1]
+
+
+@contextmanager
+def on_a_team() -> Iterator[None]:
+    """However small the work, every thread asked for takes part."""
+    _core.always_team(True)
+    try:
+        yield
+    finally:
+        _core.always_team(False)
 
 
 def garbage(like: np.ndarray) -> np.ndarray:

@@ -1,0 +1,68 @@
+/*
+ * team.h: when a team of threads pays.
+ *
+ * n threads save at least half of what one thread takes, and cost the wait for the last of them to
+ * start.  How long that is depends on what the workers are doing: for SPIN_NS after a region they
+ * spin, later they sleep, and where other programs or other pools want the cores they come
+ * milliseconds late.  So each calling thread, which has workers of its own, remembers when they last
+ * had work and how late they came.  Results do not depend on the answer: a kernel's bits are the
+ * same for any number of threads.
+ */
+#ifndef FNN_TEAM_H
+#define FNN_TEAM_H
+
+#include <math.h>
+
+#define START_NS 1750.0      /* to start, meet and end a team whose workers spin                   */
+#define WAKE_NS 50000.0      /* ... whose workers sleep, as long as none has been timed            */
+#define SPIN_NS 200000.0     /* how long they spin: SPINS in fastnn/_runtime.py                    */
+#define AMORTIZE 16.0        /* late starts may cost one part in so many                           */
+#define ALONE_NS 64e6        /* ... and keep a caller from trying again for so long at most        */
+
+typedef struct {
+    double last;             /* end of the latest work that was a candidate for a team             */
+    double awake_until;      /* the workers spin until then                                        */
+    double wake;             /* what waking them takes                                             */
+    double alone;            /* work done alone because they sleep                                 */
+    double late;             /* how late they came when that was too late                          */
+    double owed_until;       /* that loss is made up for then                                      */
+    double crowded_until;    /* the next came before: late starts are expected until then          */
+} team_memory;
+
+static _Thread_local team_memory memory = {.wake = WAKE_NS};
+static int always;           /* tests: every record runs on a team                                 */
+
+static int team_candidate(double cost) { return always || cost > 2 * START_NS; }
+
+/* Is a team worth its start, for work that takes one thread `cost` ns?  Work that would pay but for
+ * sleeping workers adds up, so that a burst of it wakes them. */
+static int team_pays(double cost, double now)
+{
+    team_memory *m = &memory;
+    if (always) return 1;
+    if (now < m->crowded_until) return cost > 2 * m->late;
+    if (now < m->awake_until) return 1;
+    if (now - m->last > SPIN_NS) m->alone = 0;
+    m->alone += cost;
+    return m->alone > 2 * m->wake;
+}
+
+/* A team has done work of `cost` ns; its last thread started `late` ns after the call. */
+static void team_learn(double cost, double begin, double late, double end)
+{
+    team_memory *m = &memory;
+    const int asleep = begin > m->awake_until;
+    const double expected = asleep ? m->wake : START_NS;
+    if (asleep) m->wake += (fmin(late, 10 * WAKE_NS) - m->wake) / 4;
+    if (late > 4 * expected && late > cost / 2) {
+        const int again = begin < m->owed_until;
+        m->owed_until = fmin(fmax(m->owed_until, end) + AMORTIZE * late, end + ALONE_NS);
+        m->late = late;
+        if (again) m->crowded_until = m->owed_until;
+    }
+    m->last = end;
+    m->awake_until = end + SPIN_NS;
+    m->alone = 0;
+}
+
+#endif
