@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from Cython.Build import cythonize
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 AVX512 = "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512"
@@ -61,5 +61,8 @@ core = Extension(
     depends=HEADERS,
     extra_link_args=OPENMP + os.environ.get("FASTNN_CFLAGS", "").split(),
 )
-setup(ext_modules=cythonize([core], compiler_directives={"language_level": 3}),
+# The benchmark stands beside the package; wheels carry it inside, for `fastnn bench`.
+setup(packages=[*find_packages(include=["fastnn*"]), "fastnn._bench", "fastnn._bench.peers"],
+      package_dir={"fastnn._bench": "bench"},
+      ext_modules=cythonize([core], compiler_directives={"language_level": 3}),
       cmdclass={"build_ext": BuildExt})

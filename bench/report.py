@@ -121,6 +121,16 @@ def peers_in(result: dict[str, Any]) -> list[str]:
     return [n for n in result["libraries"] if n not in (OURS, ROOF)]
 
 
+def score(result: dict[str, Any]) -> str:
+    """How many goals are met, and what makes that count incomplete."""
+    with_goal = [line for line in lines(result) if line.goal is not None]
+    unjudged = sum(line.met is None for line in with_goal)
+    return (f"{sum(line.met or False for line in with_goal)} of {len(with_goal)} goals met"
+            + (f", {unjudged} of them not measured" if unjudged else "")
+            + (f", {len(result['missing'])} libraries skipped" if result["missing"] else "")
+            + (", INTERRUPTED" if result.get("interrupted") else ""))
+
+
 def notes(result: dict[str, Any]) -> list[str]:
     """What the table does not say: machine, missing libraries, errors, goals, idle workers."""
     found = lines(result)
@@ -134,12 +144,11 @@ def notes(result: dict[str, Any]) -> list[str]:
     said += [f"{line.id}: {n}: ERROR, {why}" for line in found for n, why in line.errors.items()]
     said += [f"{n}: used {share:.0%} of a CPU while others were measured"
              for n, share in result.get("idle", {}).items() if share > 0.02]
-    judged = [line.met for line in found if line.met is not None]
-    open_goals = sum(line.goal is not None and line.met is None for line in found)
-    said.append(f"{sum(judged)} of {len(judged)} goals met"
-                + (f", {open_goals} not judged" if open_goals else "")
-                + (f", {len(result['missing'])} libraries skipped" if result["missing"] else "")
-                + (", INTERRUPTED" if result.get("interrupted") else ""))
+    compiling = {n: [r["results"][n]["first"] for r in result["rows"]
+                     if "first" in r["results"].get(n, {})] for n in result["libraries"]}
+    said.append("longest first call (building and compiling): " + ", ".join(
+        f"{n} {duration(max(t))}" for n, t in compiling.items() if t and n != ROOF))
+    said.append(score(result))
     return said
 
 

@@ -202,15 +202,14 @@ def measure(team: Team, row: Row, settings: Settings, reference: str,
         names = [n for n, r in results.items() if "samples" in r]
         for i in range(settings.repeats):
             tick(f"{i + 1}/{settings.repeats}")
-            for name in names[i % len(names):] + names[:i % len(names)]:
-                if "samples" not in results[name]:
-                    continue
+            names = [n for n in names[1:] + names[:1] if "samples" in results[n]]
+            for name in names:
                 try:
                     results[name]["samples"].append(team.sample(name))
                 except WorkerError as e:
                     results[name] = {"error": str(e)}
         for name in names:
-            if team.workers[name].alive:
+            if "samples" in results[name]:
                 team.workers[name].ask("drop")
     except KeyboardInterrupt:
         raise KeyboardInterrupt(results) from None

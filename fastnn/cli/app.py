@@ -1,4 +1,4 @@
-"""Commands: demo, train, predict, doctor."""
+"""Commands: demo, train, predict, bench, doctor."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from .. import models
 from . import doctor as doctor_report
+from .bench import benchmark
 from .predict import predict_image, write_sample
 from .tasks import TASKS
 from .train import Settings, run
@@ -83,6 +84,12 @@ def predict(
         _fail(e)
     for label, p in ranking[:top]:
         console.print(f"{escape(label):>4}  {p:7.2%}  [cyan]{'█' * round(40 * p)}[/cyan]")
+
+
+@app.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
+def bench(arguments: Annotated[list[str] | None, typer.Argument(metavar="...")] = None) -> None:
+    """Measure fastnn beside other libraries on this machine; fastnn bench --help says more."""
+    benchmark()(arguments or [])
 
 
 @app.command()
