@@ -22,7 +22,9 @@ from ._core import (
 from ._device import (
     Size,
     device,
+    finfo,
     get_default_dtype,
+    iinfo,
     is_floating_point,
     is_tensor,
     numel,

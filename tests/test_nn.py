@@ -514,3 +514,18 @@ def test_summary_of_shapes_shared_layers_and_failures():
         net.summary((2, 5))
     assert fastnn.is_grad_enabled() and net.training and "forward" not in shared.__dict__
     assert net(fastnn.ones(1, 4))[0].shape == (1, 4)
+
+
+def test_parameter_dict():
+    d = nn.ParameterDict({"a": fastnn.zeros(2)})
+    d["b"] = nn.Parameter(fastnn.ones(3), requires_grad=False)
+    assert list(d) == list(d.keys()) == ["a", "b"] and len(d) == 2 and "a" in d and "c" not in d
+    assert [n for n, _ in d.named_parameters()] == ["a", "b"] and d["a"].requires_grad
+    assert list(d.state_dict()) == ["a", "b"] and d.get("c") is None
+    assert repr(d).count("Parameter of shape") == 2
+    d.update({"c": fastnn.ones(1)})
+    assert d.pop("a").tolist() == [0, 0] and list(d) == ["b", "c"]
+    with pytest.raises(KeyError):
+        d["a"]
+    d.clear()
+    assert not len(d)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from functools import partial
 
 import numpy as np
 import pytest
 
 import fastnn
-from fastnn import _core, optim, reference
+from fastnn import _core, nn, optim, reference
 from fastnn.errors import DTypeError, GraphError, ShapeError, UnsupportedOpError
 from fastnn.nn import utils
 
@@ -674,3 +676,32 @@ def test_vector_to_parameters():
     assert params[0].tolist() == [[0, 1, 2], [3, 4, 5]] and params[1].tolist() == [6, 7, 8, 9]
     with pytest.raises(ShapeError):
         utils.vector_to_parameters(fastnn.tensor(np.ones(9)), params)
+
+
+@pytest.mark.parametrize("copy_of", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))],
+                         ids=["deepcopy", "pickle"])
+@pytest.mark.parametrize("make", [
+    lambda p: optim.SGD(p, lr=0.1, momentum=0.9), lambda p: optim.AdamW(p, lr=0.1),
+    lambda p: optim.Adam([{"params": [q], "lr": 0.1 * (i + 1)} for i, q in enumerate(p)]),
+], ids=["sgd", "adamw", "groups"])
+def test_copies_of_an_optimizer_go_their_own_way(make, copy_of):
+    """A copy made together with its model steps that copy, from the same state."""
+    model = nn.Linear(3, 2)
+    optimizer = make(model.parameters())
+
+    def step(model, optimizer):
+        optimizer.zero_grad()
+        (model(fastnn.ones(1, 3)) ** 2).sum().backward()
+        optimizer.step()
+
+    step(model, optimizer)
+    twin, twins = copy_of((model, optimizer))
+    assert twins.param_groups[0]["params"][0] is twin.weight
+    assert twins.state_dict()["param_groups"] == optimizer.state_dict()["param_groups"]
+    before = model.weight.tolist()
+    step(twin, twins)
+    assert model.weight.tolist() == before != twin.weight.tolist()
+    step(model, optimizer)
+    assert model.weight.tolist() == twin.weight.tolist()
+    for ours, theirs in zip(optimizer.state.values(), twins.state.values(), strict=True):
+        assert all(ours[name].tolist() == theirs[name].tolist() for name in ours)

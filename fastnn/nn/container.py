@@ -166,7 +166,68 @@ class ParameterList(_Listed):
         return "\n".join(f"({i}): Parameter of shape {p.shape}" for i, p in enumerate(self))
 
 
-class ModuleDict(Module):
+class _Named(Module):
+    """Items registered under names of their own."""
+
+    _kind: type = Module
+
+    def __init__(self, items: Any = None) -> None:
+        super().__init__()
+        self.update(items or {})
+
+    def update(self, items: Any) -> None:
+        """Register the items of a mapping, or of (name, item) pairs."""
+        for name, item in dict(items).items():
+            self[name] = item
+
+    def __setitem__(self, key: str, item: Any) -> None:
+        self.register_module(key, item)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._own(self._kind)[key]
+
+    def __delitem__(self, key: str) -> None:
+        self[key]
+        del self.__dict__[key]
+
+    def __len__(self) -> int:
+        return len(self._own(self._kind))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._own(self._kind))
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._own(self._kind)
+
+    def keys(self) -> Any:
+        """The names."""
+        return self._own(self._kind).keys()
+
+    def values(self) -> Any:
+        """The items."""
+        return self._own(self._kind).values()
+
+    def items(self) -> Any:
+        """(name, item) pairs."""
+        return self._own(self._kind).items()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The item of a name, or default."""
+        return self._own(self._kind).get(key, default)
+
+    def pop(self, key: str) -> Any:
+        """Take the item of a name out and return it."""
+        item = self[key]
+        del self[key]
+        return item
+
+    def clear(self) -> None:
+        """Take all items out."""
+        for key in list(self):
+            del self[key]
+
+
+class ModuleDict(_Named):
     """A dict whose modules are registered; it has no forward of its own.
 
     Example:
@@ -175,57 +236,21 @@ class ModuleDict(Module):
         ['a', 'b']
     """
 
-    def __init__(self, modules: Any = None) -> None:
-        super().__init__()
-        self.update(modules or {})
 
-    def update(self, modules: Any) -> None:
-        """Register the modules of a mapping, or of (name, module) pairs."""
-        for name, module in dict(modules).items():
-            self[name] = module
+class ParameterDict(_Named):
+    """A dict whose parameters are registered; tensors become parameters.
 
-    def __setitem__(self, key: str, module: Module) -> None:
-        self.register_module(key, module)
+    Example:
+        >>> import fastnn
+        >>> scales = fastnn.nn.ParameterDict({"a": fastnn.zeros(2)})
+        >>> [name for name, _ in scales.named_parameters()]
+        ['a']
+    """
 
-    def __getitem__(self, key: str) -> Module:
-        return self._modules[key]
+    _kind = Parameter
 
-    def __delitem__(self, key: str) -> None:
-        self._modules[key]
-        del self.__dict__[key]
+    def __setitem__(self, key: str, item: Any) -> None:
+        self.register_parameter(key, item if isinstance(item, Parameter) else Parameter(item))
 
-    def __len__(self) -> int:
-        return len(self._modules)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._modules)
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._modules
-
-    def keys(self) -> Any:
-        """The names."""
-        return self._modules.keys()
-
-    def values(self) -> Any:
-        """The modules."""
-        return self._modules.values()
-
-    def items(self) -> Any:
-        """(name, module) pairs."""
-        return self._modules.items()
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """The module of a name, or default."""
-        return self._modules.get(key, default)
-
-    def pop(self, key: str) -> Module:
-        """Take the module of a name out and return it."""
-        module = self[key]
-        del self[key]
-        return module
-
-    def clear(self) -> None:
-        """Take all modules out."""
-        for key in list(self):
-            del self[key]
+    def extra_repr(self) -> str:
+        return "\n".join(f"({k}): Parameter of shape {p.shape}" for k, p in self.items())

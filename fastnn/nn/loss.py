@@ -154,3 +154,28 @@ class KLDivLoss(_Loss):
 
     def forward(self, input: Any, target: Any) -> Tensor:
         return ops.kl_div(input, target, reduction=self.reduction, log_target=self.log_target)
+
+
+class CosineEmbeddingLoss(_Loss):
+    """1 - cos for pairs of target 1, max(cos - margin, 0) for pairs of target -1."""
+
+    def __init__(self, margin: float = 0.0, size_average: Any = None, reduce: Any = None,
+                 reduction: str = "mean") -> None:
+        super().__init__(size_average, reduce, reduction)
+        self.margin = margin
+
+    def forward(self, input1: Any, input2: Any, target: Any) -> Tensor:
+        return ops.cosine_embedding_loss(input1, input2, target, self.margin,
+                                         reduction=self.reduction)
+
+
+class HingeEmbeddingLoss(_Loss):
+    """The distance x for pairs of target 1, max(margin - x, 0) for pairs of target -1."""
+
+    def __init__(self, margin: float = 1.0, size_average: Any = None, reduce: Any = None,
+                 reduction: str = "mean") -> None:
+        super().__init__(size_average, reduce, reduction)
+        self.margin = margin
+
+    def forward(self, input: Any, target: Any) -> Tensor:
+        return ops.hinge_embedding_loss(input, target, self.margin, reduction=self.reduction)

@@ -15,15 +15,17 @@ import numpy as np
 from .. import _core
 from .._core import DTYPES, OPS, Tensor, as_tensor, call, view
 from ..errors import DTypeError, ShapeError
+from .cast import cast
 from .checks import need_float32, need_index, need_int
+from .compare import eq, ne
 from .movement import expand, movedim, reshape
 from .pointwise import clamp
 from .reduce import mean, norm, sum
 
 __all__ = [
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "cosine_embedding_loss",
-    "cosine_similarity", "cross_entropy", "hinge_loss", "huber_loss", "kl_div", "l1_loss",
-    "mse_loss", "nll_loss", "smooth_l1_loss",
+    "cosine_similarity", "cross_entropy", "hinge_embedding_loss", "hinge_loss", "huber_loss",
+    "kl_div", "l1_loss", "mse_loss", "nll_loss", "smooth_l1_loss",
 ]
 
 F32, I64 = DTYPES["float32"], DTYPES["int64"]
@@ -279,10 +281,32 @@ def cosine_embedding_loss(
                          "need (n, k) twice and (n), or (k) twice and ()")
     if mode == MEAN and t.numel() == 0:
         raise ShapeError(f"{op}: input1: got shape {a.shape}; need a pair: the mean of nothing")
-    cosine, sign = cosine_similarity(a, b, -1), t.numpy()
-    alike = as_tensor((sign == 1).astype(np.float32))
-    apart = as_tensor((sign == -1).astype(np.float32))
-    loss = alike * (1.0 - cosine) + apart * clamp(cosine - margin, min=0.0)
+    cosine = cosine_similarity(a, b, -1)
+    loss = eq(t, 1) * (1.0 - cosine) + eq(t, -1) * clamp(cosine - margin, min=0.0)
+    return loss if mode == NONE else mean(loss) if mode == MEAN else sum(loss)
+
+
+def hinge_embedding_loss(
+    input: Any, target: Any, margin: float = 1.0, *, reduction: str = "mean"
+) -> Tensor:
+    """The distance x for pairs of target 1, max(margin - x, 0) for pairs of target -1.
+
+    Shapes: two equal ones. Errors: ShapeError naming both where they differ.
+
+    Example:
+        >>> import fastnn.nn.functional as F
+        >>> F.hinge_embedding_loss([0.25, 0.25], [1, -1], reduction="none").tolist()
+        [0.25, 0.75]
+    """
+    op = "hinge_embedding_loss"
+    mode = _mode(op, reduction)
+    x, t = as_tensor(input), as_tensor(target)
+    need_float32(op, input=x)
+    if t.shape != x.shape:
+        raise ShapeError(f"{op}: shapes: got input {x.shape} and target {t.shape}; need equal ones")
+    if mode == MEAN and x.numel() == 0:
+        raise ShapeError(f"{op}: input: got shape {x.shape}; need an element: the mean of nothing")
+    loss = ne(t, -1) * x + ne(t, 1) * clamp(margin - x, min=0.0)
     return loss if mode == NONE else mean(loss) if mode == MEAN else sum(loss)
 
 
@@ -301,7 +325,7 @@ def _classes(
             soft = f", or float32 probabilities of shape {scores}" if op == "cross_entropy" else ""
             raise DTypeError(f"{op}: target: got {target.dtype.name} of shape {target.shape}; "
                              f"need int64 classes of shape {need}{soft}")
-        target = as_tensor(target.numpy().astype(np.int64))
+        target = cast(target, I64)
     if target.shape != need:
         raise ShapeError(f"{op}: target: got shape {target.shape}; need {need} for input {scores}")
     need_index(op, "target", target, n, ignored)
@@ -339,8 +363,8 @@ def _class_loss(
     t = _classes(op, target, shape, need, classes, ignored)
     y = need if mode == NONE else ()
     if kernel == NLL_LOSS:
-        return call(kernel, (x, t, w), (y, (1,)), (n, classes, d, mode, ignored, weight is not None),
-                    f, 1)
+        return call(kernel, (x, t, w), (y, (1,)),
+                    (n, classes, d, mode, ignored, weight is not None), f, 1)
     recorded = x.requires_grad and _core.grad_enabled()
     dim = (n, classes, d, mode, ignored, weight is not None, recorded)
     return call(kernel, (x, t, w), (y, shape if recorded else _NO_SLOPE), dim, f, 1)

@@ -8,7 +8,8 @@ from typing import Any
 
 from .. import _core
 from .._core import OPS, Tensor, add_method, as_tensor, call, view
-from ..errors import DTypeError, ShapeError
+from ..errors import ShapeError
+from .cast import as_operand, common_dtype
 from .checks import need_axis, need_int, need_shape
 from .walks import clone_plan, flip_plan, kept, permute_plan, read, slab
 
@@ -387,15 +388,15 @@ def _join_plan(
 
 
 def _same_dtype(op: str, tensors: Any) -> list[Tensor]:
-    """The tensors to join."""
+    """The tensors to join, converted to the dtype they would compute in."""
     xs = [x if isinstance(x, Tensor) else as_tensor(x) for x in tensors]
     if not xs:
         raise ShapeError(f"{op}: tensors: got none; need at least one")
     dtype = xs[0].dtype
     for x in xs:
         if x.dtype is not dtype:
-            raise DTypeError(f"{op}: tensors: got {xs[0].dtype.name} and {x.dtype.name}; "
-                             "need one dtype")
+            common = common_dtype(op, *xs)
+            return [as_operand(x, common) for x in xs]
     return xs
 
 

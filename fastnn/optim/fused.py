@@ -109,6 +109,10 @@ class FusedOptimizer(Optimizer):
                 raise ValueError(f"{self._name}: betas: got {group['betas']}; need 0 <= beta < 1")
         self._values(group)
 
+    def __setstate__(self, saved: dict[str, Any]) -> None:
+        self._blocks = []
+        super().__setstate__(saved)
+
     def _add_group(self, group: dict[str, Any]) -> None:
         block = Block(group["params"], len(self._values(group)))
         self._blocks.append(block)

@@ -180,6 +180,20 @@ class Optimizer:
         """Copy state; groups are those about to be taken over."""
         self._state = defaultdict(dict, {p: deepcopy(dict(v)) for p, v in state.items()})
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles hold: parameters, options and state, not where they lie."""
+        rest = {k: v for k, v in self.__dict__.items()
+                if k not in ("param_groups", "_state", "_blocks")}
+        state = [(p, dict(values)) for p, values in self.state.items()]
+        return {"rest": rest, "param_groups": self.param_groups, "state": state}
+
+    def __setstate__(self, saved: dict[str, Any]) -> None:
+        self.__dict__.update(saved["rest"])
+        self.param_groups, self._state = [], defaultdict(dict)
+        for group in saved["param_groups"]:
+            self._add_group(group)
+        self._load_state(dict(saved["state"]), self.param_groups)
+
     def __repr__(self) -> str:
         lines = [f"{self._name} ("]
         for i, group in enumerate(self.param_groups):

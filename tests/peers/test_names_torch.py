@@ -101,6 +101,29 @@ PADS = [("(1, 2)", ""), ("(1, 0, 0, 2)", ""), ("(-1, 2)", ""), ("(0, -2, 1, 1)",
         ("(5, 1)", ", mode='replicate'"), ("(2, 4)", ", mode='circular'"), ("()", "")]
 
 
+SIGNS = np.where(X > 0, 1, -1)
+LOSSES = [
+    ("F.hinge_embedding_loss(a, b)", X, SIGNS), ("F.hinge_embedding_loss(a, b, 0.3)", X, SIGNS),
+    ("F.hinge_embedding_loss(a, b, reduction='none')", X, SIGNS * 0),
+    ("F.cosine_embedding_loss(a, b, c, margin=0.1)", X, Y, SIGNS[:, 0]),
+    ("t.nn.HingeEmbeddingLoss(0.5, reduction='sum')(a, b)", X, SIGNS.astype(np.float32)),
+    ("t.nn.CosineEmbeddingLoss(reduction='none')(a, b, c)", X, Y, SIGNS[:, 0]),
+    ("t.nn.Hardtanh(-0.5, 0.7)(a)", X), ("t.nn.CELU(0.5)(a)", X), ("t.nn.LogSigmoid()(a * 30)", X),
+    ("t.cat([a, b])", X, K), ("t.cat([b, b > 0], 1)", X, K), ("t.stack([a, a > 1, a.int()])", K),
+    ("t.cat([a.to(t.uint8), a])", K), ("t.cat([t.ones(2), a])", X.astype(bool)[0]),
+]
+LIMITS = [("finfo", d, n) for d in ("float32", "float64", "float16")
+          for n in ("bits", "eps", "max", "min", "tiny", "smallest_normal", "resolution", "dtype")]
+LIMITS += [("iinfo", d, n) for d in ("uint8", "int8", "int16", "int32", "int64")
+           for n in ("bits", "max", "min", "dtype")]
+
+
+@pytest.mark.parametrize(("kind", "dtype", "name"), LIMITS)
+def test_limits_like_torch(kind, dtype, name):
+    ours, theirs = (getattr(getattr(e, kind)(getattr(e, dtype)), name) for e in (fastnn, torch))
+    assert ours == theirs
+
+
 @pytest.mark.parametrize("case", EINSUMS, ids=lambda c: c[0])
 def test_einsum_like_torch(case):
     equation, *arrays = case
@@ -118,7 +141,10 @@ def test_pad_of_integers_like_torch():
     compare("F.pad(a, (1, 2), value=7)", K)
 
 
-@pytest.mark.parametrize("case", GRAPH + SCATTER + POINTWISE + COMPOSED, ids=lambda c: c[0])
+CASES = GRAPH + SCATTER + POINTWISE + COMPOSED + LOSSES
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c[0])
 def test_like_torch(case):
     compare(*case)
 
@@ -130,6 +156,13 @@ def test_setitem_like_torch(key):
     put = f"(lambda y: (y.__setitem__(np.s_[{key}], VALUE), y * b)[1])(a * 1)"
     compare(put.replace("VALUE", "c[0, 0] * 2"), X, Y, W)
     compare(put.replace("VALUE", "2.0"), X, Y)
+
+
+def test_repr_like_torch():
+    for text in ("Hardtanh(-2, 3, inplace=True)", "CELU(0.5)", "LogSigmoid()",
+                 "CosineEmbeddingLoss()", "HingeEmbeddingLoss()"):
+        assert repr(eval(f"nn.{text}", {"nn": fastnn.nn})) == repr(
+            eval(f"nn.{text}", {"nn": torch.nn}))
 
 
 def test_retain_grad_like_torch():
