@@ -1,5 +1,6 @@
 """Datasets, collate and DataLoader: torch's meaning, exact resume, threads that leave nothing."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import fastnn
+import fastnn.data as fdata
 import fastnn.utils.data
 from fastnn.data import (
     DataLoader,
@@ -600,8 +602,10 @@ def test_torch_code_runs():
         ({"seed": -1}, ValueError, "seed: got -1"),
         ({"seed": 1.5}, TypeError, "seed: got 1.5"),
         ({"seed": 2**64}, ValueError, "seed"),
-        ({"sampler": [1, 2]}, UnsupportedOpError, "sampler: got list"),
-        ({"batch_sampler": [[1]]}, UnsupportedOpError, "batch_sampler: got list"),
+        ({"sampler": [1, 2], "shuffle": True}, ValueError, "shuffle: got True with a sampler"),
+        ({"batch_sampler": [[1]], "batch_size": 2}, ValueError, "batch_size: got a value with"),
+        ({"batch_sampler": [[1]], "sampler": [1]}, ValueError, "sampler: got a value with"),
+        ({"batch_sampler": [[1]], "drop_last": True}, ValueError, "drop_last: got a value with"),
         ({"worker_init_fn": print, "num_workers": 1}, UnsupportedOpError, "worker_init_fn"),
         ({"dataset": iter([1])}, TypeError, "dataset: got list_iterator"),
     ],
@@ -610,3 +614,62 @@ def test_torch_code_runs():
 def test_bad_arguments(arguments, error, text):
     with pytest.raises(error, match=f"DataLoader: .*{text}|DataLoader: {text}"):
         DataLoader(**{"dataset": rows(), **arguments})
+
+
+# ---------------------------------------------------------------- samplers
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_sampler_says_which_samples_come(workers):
+    data = np.arange(10) * 10
+    loader = DataLoader(data, batch_size=2, sampler=[4, 1, 1, 7, 0], num_workers=workers)
+    for _ in range(2):
+        assert [b.tolist() for b in loader] == [[40, 10], [10, 70], [0]]
+    assert len(loader) == 3
+    loader = DataLoader(data, batch_size=2, sampler=[4, 1, 7], drop_last=True, num_workers=workers)
+    assert [b.tolist() for b in loader] == [[40, 10]] and len(loader) == 1
+    loader = DataLoader(data, batch_sampler=[[1, 2, 3], [5]], num_workers=workers)
+    assert [b.tolist() for b in loader] == [[10, 20, 30], [50]] and len(loader) == 2
+
+
+def test_a_sampler_may_be_endless():
+    loader = DataLoader(np.arange(4), batch_size=3, sampler=itertools.cycle(range(4)))
+    assert [b.tolist() for b in itertools.islice(loader, 2)] == [[0, 1, 2], [3, 0, 1]]
+    with pytest.raises(TypeError):
+        len(loader)
+
+
+def test_a_loader_with_a_sampler_resumes():
+    loader = DataLoader(np.arange(9), batch_size=2, sampler=range(8, -1, -1))
+    batches = iter(loader)
+    for _ in range(2):
+        next(batches)
+    again = DataLoader(np.arange(9), batch_size=2, sampler=range(8, -1, -1))
+    again.load_state_dict(loader.state_dict())
+    assert [b.tolist() for b in again] == [b.tolist() for b in batches] == [[4, 3], [2, 1], [0]]
+
+
+def test_samplers_draw_what_they_say():
+    fastnn.manual_seed(0)
+    data = range(50)
+    assert list(fdata.SequentialSampler(data)) == list(range(50))
+    order = list(fdata.RandomSampler(data))
+    assert sorted(order) == list(range(50)) != order
+    drawn = list(fdata.RandomSampler(data, replacement=True, num_samples=500))
+    assert len(drawn) == 500 and set(drawn) <= set(range(50)) and len(set(drawn)) > 40
+    assert len(list(fdata.RandomSampler(data, num_samples=120))) == 120
+    assert sorted(fdata.SubsetRandomSampler([3, 5, 9])) == [3, 5, 9]
+    weights = fdata.WeightedRandomSampler([0.0, 1.0, 3.0], 4000)
+    counts = np.bincount(list(weights), minlength=3)
+    assert counts[0] == 0 and 2800 < counts[2] < 3200 and len(weights) == 4000
+    assert sorted(fdata.WeightedRandomSampler([1.0, 2.0, 0.5], 3, replacement=False)) == [0, 1, 2]
+    first, second = (list(fdata.RandomSampler(data, generator=fastnn.Generator().manual_seed(3)))
+                     for _ in range(2))
+    assert first == second
+    for make in (lambda: fdata.BatchSampler(range(3), 0, False),
+                 lambda: fdata.RandomSampler(data, num_samples=0),
+                 lambda: fdata.WeightedRandomSampler([1.0], -1)):
+        with pytest.raises(ValueError, match="need at least 1"):
+            make()
+    with pytest.raises(NotImplementedError):
+        iter(fdata.Sampler())

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import operator
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from itertools import islice
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from ..errors import UnsupportedOpError
 from .collate import default_collate
 from .dataset import batch_reader
+from .samplers import BatchSampler
 from .sampling import check_seed, draw_seed, permutation
 
 __all__ = ["DataLoader"]
@@ -48,7 +50,11 @@ class DataLoader(Generic[T_co]):
     Accepted for torch code and without effect, since workers are threads of this process that
     keep order and share memory: `pin_memory`, `pin_memory_device`, `persistent_workers`,
     `timeout`, `multiprocessing_context`, `in_order`.  Raises `ValueError` for sizes out of
-    range, `TypeError` for what is no map-style dataset, `UnsupportedOpError` for samplers.
+    range and options that exclude each other, `TypeError` for what is no map-style dataset.
+
+    A `sampler` yields the numbers of samples, a `batch_sampler` those of whole batches, anew for
+    each epoch.  Resumed in the middle of one, a loader iterates it again and leaves out what has
+    been handed out: the order is the same if the sampler gives the same again.
 
     >>> from fastnn.data import TensorDataset
     >>> data = TensorDataset(np.zeros((10, 3)), np.arange(10))
@@ -61,8 +67,8 @@ class DataLoader(Generic[T_co]):
         dataset: Any,
         batch_size: int = 1,
         shuffle: bool | None = False,
-        sampler: None = None,
-        batch_sampler: None = None,
+        sampler: Iterable[int] | None = None,
+        batch_sampler: Iterable[Sequence[int]] | None = None,
         num_workers: int = 0,
         collate_fn: Callable[[list[Any]], Any] | None = None,
         pin_memory: bool = False,
@@ -82,18 +88,16 @@ class DataLoader(Generic[T_co]):
             raise TypeError(
                 f"DataLoader: dataset: got {type(dataset).__name__}; need __len__ and __getitem__"
             )
-        for name, value in (("sampler", sampler), ("batch_sampler", batch_sampler)):
-            if value is not None:
-                raise UnsupportedOpError(
-                    f"DataLoader: {name}: got {type(value).__name__}; need None: "
-                    "give the samples and their order as Subset(dataset, indices)"
-                )
+        _need_one_order(sampler, batch_sampler, batch_size, shuffle, drop_last)
         if not timeout >= 0:
             raise ValueError(f"DataLoader: timeout: got {timeout}; need seconds of at least 0")
         self.dataset = dataset
         self.batch_size = _count("batch_size", batch_size, 1)
         self.shuffle = bool(shuffle)
         self.drop_last = bool(drop_last)
+        self.sampler, self.batch_sampler = sampler, batch_sampler
+        if sampler is not None:
+            self.batch_sampler = BatchSampler(sampler, self.batch_size, self.drop_last)
         self.num_workers = _count("num_workers", num_workers, 0)
         if worker_init_fn is not None and self.num_workers:
             raise UnsupportedOpError(
@@ -110,7 +114,9 @@ class DataLoader(Generic[T_co]):
         self._fresh = True  # the next iter() goes on with self._epoch
 
     def __len__(self) -> int:
-        """Batches per epoch."""
+        """Batches per epoch; TypeError for a sampler that has no length."""
+        if self.batch_sampler is not None:
+            return len(cast(Sized, self.batch_sampler))
         n = len(self.dataset)
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
 
@@ -166,7 +172,7 @@ class DataLoader(Generic[T_co]):
         }
         number = _count("epoch", state["epoch"], 0)
         batch = _count("batch", state["batch"], 0)
-        if batch > len(self):
+        if self.batch_sampler is None and batch > len(self):
             raise ValueError(f"DataLoader: state: got batch {batch}; need at most {len(self)}")
         self.seed = seeds["seed"]
         self._epoch = _Epoch(number, seeds["epoch_seed"], batch)
@@ -195,11 +201,15 @@ class DataLoader(Generic[T_co]):
 
     def _indices(self, epoch: _Epoch) -> Iterator[npt.NDArray[np.int64]]:
         """The rows of each batch that is still to come."""
+        if self.batch_sampler is not None:
+            for rows in islice(self.batch_sampler, epoch.batch, None):
+                yield np.asarray(list(rows), np.int64)
+            return
         n, size = len(self.dataset), self.batch_size
         order = None if epoch.seed is None else permutation(n, epoch.seed, epoch.number)
         for i in range(epoch.batch, len(self)):
-            rows = slice(i * size, min((i + 1) * size, n))
-            yield np.arange(rows.start, rows.stop) if order is None else order[rows]
+            part = slice(i * size, min((i + 1) * size, n))
+            yield np.arange(part.start, part.stop) if order is None else order[part]
 
     def _reader(self) -> Callable[[npt.NDArray[np.int64]], Any]:
         """From rows to the batch; runs in the workers."""
@@ -233,6 +243,21 @@ class DataLoader(Generic[T_co]):
                 yield ahead.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _need_one_order(
+    sampler: Any, batch_sampler: Any, batch_size: int, shuffle: Any, drop_last: Any
+) -> None:
+    """Refuse options that say twice in what order samples come."""
+    if sampler is not None and shuffle:
+        raise ValueError("DataLoader: shuffle: got True with a sampler; need one of the two")
+    if batch_sampler is None:
+        return
+    for name, given in (("sampler", sampler is not None), ("batch_size", batch_size != 1),
+                        ("shuffle", shuffle), ("drop_last", drop_last)):
+        if given:
+            raise ValueError(f"DataLoader: {name}: got a value with a batch_sampler; need one of "
+                             "the two")
 
 
 def _count(name: str, value: Any, least: int) -> int:
