@@ -89,7 +89,7 @@ def main_run(arguments: list[str]) -> int:
     path = options.output / f"{name}.json"
     path.write_text(json.dumps(result, indent=1))
     print(f"results {path}\npicture {chart.draw(result, path.with_suffix('.png'))}")
-    return 0
+    return 130 if result.get("interrupted") else 0
 
 
 def main_report(arguments: list[str]) -> int:
@@ -133,13 +133,15 @@ def main_compare(arguments: list[str]) -> int:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command and end the process: 0 fine, 1 slower (compare), 2 cannot."""
+    """Run the command and end the process: 0 fine, 1 slower (compare), 2 cannot, 130 interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
     commands = {"report": main_report, "compare": main_compare}
     try:
         if arguments and arguments[0] in commands:
             sys.exit(commands[arguments[0]](arguments[1:]))
         sys.exit(main_run(arguments))
+    except KeyboardInterrupt:
+        sys.exit(130)
     except (ValueError, OSError, WorkerError) as e:
         print(f"bench: {e}", file=sys.stderr)
         sys.exit(2)
