@@ -133,7 +133,7 @@ def main_compare(arguments: list[str]) -> int:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command and end the process: 0 fine, 1 slower (compare), 2 cannot, 130 interrupted."""
+    """Run the command and end: 0 fine, 1 slower (compare), 2 cannot, 130 interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
     commands = {"report": main_report, "compare": main_compare}
     try:
