@@ -1,5 +1,5 @@
 /*
- * gemm.h: C = act(op(A) op(B) + start), single precision, row-major, all four transpositions.
+ * gemm.h: C = act(op(A) op(B) + start + add), single precision, row-major, all four transpositions.
  *
  * Invariant: every element of C is one chain c = fma(a[k], b[k], c) over ascending k, started from
  * the bias, from C, or from 0.  So its bits do not depend on the tiles, the number of threads, the
@@ -7,16 +7,18 @@
  * the chain is c = c + a * b with two roundings, in the same order.)
  *
  * Nothing outside the three matrices is read or written, nothing is allocated; m, n, k may be 0
- * (k = 0 writes the start of the chain through act).
+ * (k = 0 writes the start of the chain through add and act).
  */
 #ifndef FNN_GEMM_H
 #define FNN_GEMM_H
 
 #include "fnn.h"
 #include "parallel.h"
+#include "sums.h"
 #include "gemm_kernels.h"
 
-enum { GEMM_ACT_NONE, GEMM_ACT_RELU };
+enum { GEMM_ACT_NONE, GEMM_ACT_RELU, GEMM_ACT_GELU, GEMM_ACT_GELU_TANH, GEMM_ACT_SILU,
+       GEMM_ACT_TANH, GEMM_ACT_SIGMOID };
 
 /* C (m,n) = op(A) (m,k) op(B) (k,n).  Leading dimensions in elements, at least the row length. */
 typedef struct {
@@ -31,7 +33,10 @@ typedef struct {
     int64_t ldc;
     int acc;              /* C +=: the chain starts from C; bias must be NULL then       */
     const float *bias;    /* (n), or NULL                                                */
-    int act;              /* GEMM_ACT_*, applied to the end of the chain                 */
+    const float *panels;  /* op(B) as gemm_pack_panel leaves it, or NULL; b is unused then */
+    const float *add;     /* added to the end of the chain; strides of C.  NULL: nothing */
+    int act;              /* GEMM_ACT_*, applied after that                              */
+    float *keep;          /* what act is applied to is stored here; strides of C.  Or NULL */
 } fnn_gemm;
 
 /* Two nested batch dimensions (outer, inner): counts and element strides; stride 0 = shared.
@@ -70,23 +75,58 @@ static inline int64_t gemm_equal(int64_t n, int64_t most, int64_t unit)
     return gemm_ceil(gemm_ceil(n, blocks), unit) * unit;
 }
 
-static inline vf gemm_act(vf x, int act)
+/* A weight whose products are to be taken many times is kept in panels of GEMM_PANEL_W columns of
+ * op(B) by all of k, whatever the ISA: [panel][k][GEMM_PANEL_W], absent columns 0.  b: (n,k). */
+#define GEMM_PANEL_W 32
+static void gemm_pack_panel(float *panel, const float *b, int64_t ldb, int64_t n, int64_t k)
+{
+    n = gemm_min(n, GEMM_PANEL_W);
+    gemm_pack_across(panel, GEMM_PANEL_W, b, ldb, n, k);
+    for (int64_t p = 0; n < GEMM_PANEL_W && p < k; p++)
+        for (int64_t j = n; j < GEMM_PANEL_W; j++)
+            panel[p * GEMM_PANEL_W + j] = 0.0f;
+}
+
+VEC vf gemm_act(vf x, const int act)
 {
     switch (act) {
     case GEMM_ACT_RELU: return vf_max(x, vf_zero());
+    case GEMM_ACT_GELU: return vf_gelu(x);
+    case GEMM_ACT_GELU_TANH: return vf_gelu_tanh(x);
+    case GEMM_ACT_SILU: return vf_silu(x);
+    case GEMM_ACT_TANH: return vf_tanh(x);
+    case GEMM_ACT_SIGMOID: return vf_sigmoid(x);
     default: return x;
     }
 }
 
-/* The activation of the (m, n) elements at c, which are in L1 then. */
-static void gemm_act_tile(float *c, int64_t ldc, int64_t m, int64_t n, int act)
+VEC void gemm_finish_as(const fnn_gemm *g, int64_t i, int64_t j, int64_t m, int64_t n,
+                        const int act)
 {
-    for (int64_t i = 0; i < m; i++, c += ldc) {
-        int64_t j = 0;
-        for (; j + FNN_LANES <= n; j += FNN_LANES)
-            vf_store(c + j, gemm_act(vf_load(c + j), act));
-        if (j < n)
-            vf_store_n(c + j, gemm_act(vf_load_n(c + j, (int)(n - j)), act), (int)(n - j));
+    for (int64_t r = i; r < i + m; r++)
+        for (int64_t q = 0; q < n; q += FNN_LANES) {
+            const int lanes = lanes_of(n - q);
+            const int64_t at = r * g->ldc + j + q;
+            vf x = vf_get(g->c + at, lanes);
+            if (g->add)
+                x = vf_add(x, vf_get(g->add + at, lanes));
+            if (g->keep)
+                vf_put(g->keep + at, x, lanes);
+            vf_put(g->c + at, gemm_act(x, act), lanes);
+        }
+}
+
+/* The end of m by n chains from (i, j) on, while C is in L1. */
+static void gemm_finish(const fnn_gemm *g, int64_t i, int64_t j, int64_t m, int64_t n)
+{
+    switch (g->act) {
+    case GEMM_ACT_NONE: if (g->add) gemm_finish_as(g, i, j, m, n, GEMM_ACT_NONE); break;
+    case GEMM_ACT_RELU: gemm_finish_as(g, i, j, m, n, GEMM_ACT_RELU); break;
+    case GEMM_ACT_GELU: gemm_finish_as(g, i, j, m, n, GEMM_ACT_GELU); break;
+    case GEMM_ACT_GELU_TANH: gemm_finish_as(g, i, j, m, n, GEMM_ACT_GELU_TANH); break;
+    case GEMM_ACT_SILU: gemm_finish_as(g, i, j, m, n, GEMM_ACT_SILU); break;
+    case GEMM_ACT_TANH: gemm_finish_as(g, i, j, m, n, GEMM_ACT_TANH); break;
+    case GEMM_ACT_SIGMOID: gemm_finish_as(g, i, j, m, n, GEMM_ACT_SIGMOID); break;
     }
 }
 
@@ -109,8 +149,7 @@ static void gemm_few_rows(const fnn_gemm *g)
         t.b = g->b + j * g->ldb;
         gemm_set_start(&t, g, 0, j, g->acc);
         gemm_dots_fns[g->m - 1][rest](&t, n);
-        if (g->act)
-            gemm_act_tile(t.c, g->ldc, g->m, n, g->act);
+        gemm_finish(g, 0, j, g->m, n);
     }
 }
 
@@ -134,8 +173,7 @@ static void gemm_few_columns(const fnn_gemm *g)
         for (int64_t q = 0; q < m; q++)
             for (int64_t j = 0; j < g->n; j++)
                 c[q * g->ldc + j] = part[j * WIDTH + q];
-        if (g->act)
-            gemm_act_tile(c, g->ldc, m, g->n, g->act);
+        gemm_finish(g, i, 0, m, g->n);
     }
 }
 
@@ -145,7 +183,7 @@ typedef struct {
     int64_t panels;       /* of rows                                                      */
     int nv;               /* width of a tile in vectors                                   */
     float *packed_a;      /* GEMM_GROUP row panels; NULL: A is used in place              */
-    float *packed_b;      /* column panels of nv VEC_W; NULL: B is used in place          */
+    float *packed_b;      /* column panels of nv VEC_W; NULL: B or its panels are used in place */
 } gemm_block;
 
 /* Balanced row panels: 64 rows are 13 + 13 + 13 + 13 + 12, not 14 + 14 + 14 + 14 + 8. */
@@ -200,13 +238,17 @@ static void gemm_row_panel(const fnn_gemm *g, const gemm_block *r, int64_t panel
     }
     int nv = r->nv, log2nv = __builtin_ctz((unsigned)nv);
     for (int64_t j = r->j0; j < r->j1; j += nv * VEC_W) {
-        if (r->packed_b) {
+        if (g->panels) {
+            const int64_t lane = j % GEMM_PANEL_W;
+            t.b = g->panels + (j - lane) * g->k + r->p0 * GEMM_PANEL_W + lane;
+            t.ldb = GEMM_PANEL_W;
+        } else if (r->packed_b) {
             const int64_t lane = (j - r->j0) % w;
-            float *column_panel = r->packed_b + (j - r->j0 - lane) * k;
+            float *panel_b = r->packed_b + (j - r->j0 - lane) * k;
             if (fill && lane == 0)          /* it is used while it is in L1 */
-                gemm_pack_across(column_panel, w, g->b + j * g->ldb + r->p0, g->ldb,
+                gemm_pack_across(panel_b, w, g->b + j * g->ldb + r->p0, g->ldb,
                                  gemm_min(w, r->j1 - j), k);
-            t.b = column_panel + lane;
+            t.b = panel_b + lane;
             t.ldb = w;
         } else {
             t.b = g->b + r->p0 * g->ldb + j;
@@ -217,8 +259,8 @@ static void gemm_row_panel(const fnn_gemm *g, const gemm_block *r, int64_t panel
         t.last = (int)(n - (nv - 1) * VEC_W);
         gemm_set_start(&t, g, i0, j, r->p0 > 0 || g->acc);
         gemm_tile_fns[by_row][t.last < VEC_W][mr - 1][log2nv](&t);
-        if (g->act && r->p1 == g->k)
-            gemm_act_tile(t.c, g->ldc, mr, n, g->act);
+        if (r->p1 == g->k)
+            gemm_finish(g, i0, j, mr, n);
     }
 }
 
@@ -227,26 +269,29 @@ static void gemm_serial(const fnn_gemm *g, float *scratch)
 {
     if (g->m <= 0 || g->n <= 0)
         return;
-    if (g->tb && !g->ta && g->m <= GEMM_DOT_ROWS) {
+    if (!g->panels && !g->ta && g->tb && g->m <= GEMM_DOT_ROWS) {
         gemm_few_rows(g);
         return;
     }
-    if (!g->ta && g->n <= GEMM_DOT_ROWS && (g->tb || (g->n == 1 && g->ldb == 1))) {
+    if (!g->panels && !g->ta && g->n <= GEMM_DOT_ROWS && (g->tb || (g->n == 1 && g->ldb == 1))) {
         gemm_few_columns(g);
         return;
     }
     /* A short chain is all stores to C; if ldc is a multiple of 4 KB the rows of a panel share one
      * set of L1, which has 8 ways. */
     const int64_t panels = gemm_ceil(g->m, g->k <= 16 ? gemm_min(GEMM_MR, 7) : GEMM_MR);
-    const int nv = gemm_nv[gemm_ceil(g->m, panels) - 1], nr = nv * VEC_W;
+    const int widest = gemm_nv[gemm_ceil(g->m, panels) - 1];
+    const int nv = g->panels ? (int)gemm_min(widest, GEMM_PANEL_W / VEC_W) : widest;
     /* Packing A pays from four panels of B on; a single row is contiguous anyway.  B is packed if
      * it is transposed, or read by more than eight row panels: then less of the TLB is needed.
      * Up to two row panels use a packed panel of B up while it is in L1. */
-    const int used_up = g->tb && panels <= 2;
-    const int64_t kc = gemm_equal(g->k, used_up ? GEMM_PANEL / nr : GEMM_KC, 8);
+    const int used_up = !g->panels && g->tb && panels <= 2;
+    const int64_t kc = gemm_equal(g->k, used_up ? GEMM_PANEL / (nv * VEC_W) : GEMM_KC, 8);
     const int64_t most = GEMM_KC * GEMM_NC / gemm_max(kc, 1) / GEMM_NR * GEMM_NR;
-    const int64_t nc = used_up ? nr : gemm_equal(g->n, most, GEMM_NR);
-    const int pack_a = (g->ta || g->m > 1) && nc > 4 * GEMM_NR, pack_b = g->tb || panels > 8;
+    const int64_t unit = gemm_max(GEMM_NR, g->panels ? GEMM_PANEL_W : 0);
+    const int64_t nc = used_up ? nv * VEC_W : gemm_equal(g->n, most, unit);
+    const int pack_a = (g->ta || g->m > 1) && nc > 4 * GEMM_NR;
+    const int pack_b = !g->panels && (g->tb || panels > 8);
     gemm_block r = {.panels = panels, .nv = nv, .packed_a = pack_a ? scratch : NULL,
                     .packed_b = pack_b ? scratch + GEMM_GROUP * GEMM_KC * GEMM_AR : NULL};
     for (r.j0 = 0; r.j0 < g->n; r.j0 = r.j1) {
@@ -263,15 +308,18 @@ static void gemm_serial(const fnn_gemm *g, float *scratch)
     }
 }
 
-/* The rows i0..i1 and columns j0..j1 of g. */
+/* The rows i0..i1 and columns j0..j1 of g; j0 at the start of a panel, if B is in panels. */
 static fnn_gemm gemm_part(fnn_gemm g, int64_t i0, int64_t i1, int64_t j0, int64_t j1)
 {
     g.m = i1 - i0;
     g.n = j1 - j0;
     g.a += g.ta ? i0 : i0 * g.lda;
-    g.b += g.tb ? j0 * g.ldb : j0;
+    g.b = g.panels ? NULL : g.b + (g.tb ? j0 * g.ldb : j0);
+    g.panels = g.panels ? g.panels + j0 * g.k : NULL;
     g.c += i0 * g.ldc + j0;
     g.bias = g.bias ? g.bias + j0 : NULL;
+    g.add = g.add ? g.add + i0 * g.ldc + j0 : NULL;
+    g.keep = g.keep ? g.keep + i0 * g.ldc + j0 : NULL;
     return g;
 }
 
@@ -282,13 +330,14 @@ static void gemm_team(const fnn_gemm *g, const fnn_scratch *s)
     /* Time of a part in elements of its area: the reading and packing of a row or column costs
      * about 8 of them.  Neighbours in a row of C disturb each other where their cache lines meet,
      * some 60 cycles a row: up to ten times slower if k is small. */
-    const int64_t team = fnn_team_size(), units = gemm_ceil(g->n, GEMM_NR);
+    const int64_t team = fnn_team_size();
+    const int64_t unit = g->panels ? GEMM_PANEL_W : GEMM_NR, units = gemm_ceil(g->n, unit);
     int64_t down = 1, best = INT64_MAX;
     for (int64_t d = 1; d <= team; d++) {
         if (team % d)
             continue;
         const int64_t rows = gemm_ceil(g->m, d);
-        const int64_t cols = gemm_min(gemm_ceil(units, team / d) * GEMM_NR,
+        const int64_t cols = gemm_min(gemm_ceil(units, team / d) * unit,
                                       gemm_ceil(g->n, VEC_W) * VEC_W);
         const int64_t meet = d < team ? rows * 1000 / gemm_max(g->k, 1) : 0;
         const int64_t cost = rows * cols + 8 * (rows + cols) + meet;
@@ -299,8 +348,8 @@ static void gemm_team(const fnn_gemm *g, const fnn_scratch *s)
     }
     const int64_t across = team / down, i = fnn_team_rank() / across, j = fnn_team_rank() % across;
     const fnn_gemm part = gemm_part(*g, g->m * i / down, g->m * (i + 1) / down,
-                                    gemm_min(units * j / across * GEMM_NR, g->n),
-                                    gemm_min(units * (j + 1) / across * GEMM_NR, g->n));
+                                    gemm_min(units * j / across * unit, g->n),
+                                    gemm_min(units * (j + 1) / across * unit, g->n));
     gemm_serial(&part, s->local);
     FNN_BARRIER
 }

@@ -92,28 +92,44 @@ static void matmul_bwd(const fnn_call *c, const fnn_scratch *s)
     }
 }
 
-/* ---- linear ----
- * y = x w^T + b.  x: (m,k), w: (n,k), b: (n) or absent, y: (m,n).  dim: m, n, k, has_bias. */
+/* ---- pack_weight ---- Panels of w^T, see gemm_pack_panel.  w: (n,k), y: (ceil(n/32),k,32).
+ * dim: n, k. */
 
-static inline fnn_gemm linear_product(const fnn_call *c, int act)
+static void pack_weight_fwd(const fnn_call *c, const fnn_scratch *s)
+{
+    const int64_t n = c->dim[0], k = c->dim[1];
+    const float *w = c->buf[0];
+    float *y = c->buf[1];
+    (void)s;
+    FNN_FOR
+    for (int64_t j = 0; j < n; j += GEMM_PANEL_W)
+        gemm_pack_panel(y + j * k, w + j * k, k, n - j, k);
+}
+
+/* ---- linear ----
+ * y = x w^T + b + r.  x: (m,k), w: (n,k), b: (n), r: (m,n), p: pack_weight of w, y: (m,n).
+ * b, r and p may be absent.  dim: m, n, k, has_b, has_r, has_p. */
+
+static inline fnn_gemm linear_product(const fnn_call *c)
 {
     const int64_t *d = c->dim;
     return (fnn_gemm){.m = d[0], .n = d[1], .k = d[2], .a = c->buf[0], .lda = d[2],
-                      .b = c->buf[1], .ldb = d[2], .tb = 1, .c = c->buf[3], .ldc = d[1],
-                      .bias = d[3] ? c->buf[2] : NULL, .act = act};
+                      .b = c->buf[1], .ldb = d[2], .tb = 1, .c = c->buf[5], .ldc = d[1],
+                      .bias = d[3] ? c->buf[2] : NULL, .add = d[4] ? c->buf[3] : NULL,
+                      .panels = d[5] ? c->buf[4] : NULL};
 }
 
 static void linear_fwd(const fnn_call *c, const fnn_scratch *s)
 {
-    const fnn_gemm g = linear_product(c, GEMM_ACT_NONE);
+    const fnn_gemm g = linear_product(c);
     gemm_team(&g, s);
 }
 
-/* dx = dy w, dw = dy^T x, db = column sums of dy. */
-static void linear_bwd(const fnn_call *c, const fnn_scratch *s)
+/* dx = dy w, dw = dy^T x, db = column sums of dy, dr = dy. */
+static void linear_gradients(const fnn_call *c, int summed, const fnn_scratch *s)
 {
     const int64_t m = c->dim[0], n = c->dim[1], k = c->dim[2];
-    const float *dy = c->grad[3];
+    const float *dy = c->grad[5];
     if (c->grad[0]) {
         const fnn_gemm g = {.m = m, .n = k, .k = n, .a = dy, .lda = n, .b = c->buf[1], .ldb = k,
                             .c = c->grad[0], .ldc = k, .acc = c->acc & 1};
@@ -124,31 +140,89 @@ static void linear_bwd(const fnn_call *c, const fnn_scratch *s)
                             .ldb = k, .c = c->grad[1], .ldc = k, .acc = c->acc >> 1 & 1};
         gemm_team(&g, s);
     }
-    if (c->grad[2] && c->dim[3]) column_sums(dy, m, n, c->grad[2], c->acc >> 2 & 1, s);
+    if (c->grad[2] && c->dim[3] && !summed) column_sums(dy, m, n, c->grad[2], c->acc >> 2 & 1, s);
+    if (c->grad[3] && c->dim[4]) {
+        const int acc = c->acc >> 3 & 1;
+        float *dr = c->grad[3];
+        FOR_VECTORS(m * n, i) {
+            const int lanes = lanes_of(m * n - i);
+            const vf v = vf_get(dy + i, lanes);
+            vf_put(dr + i, acc ? vf_add(vf_get(dr + i, lanes), v) : v, lanes);
+        }
+    }
 }
 
-/* ---- linear_relu ---- y = max(x w^T + b, 0), in one pass.  Slots and dim as linear. */
+static void linear_bwd(const fnn_call *c, const fnn_scratch *s) { linear_gradients(c, 0, s); }
 
-static void linear_relu_fwd(const fnn_call *c, const fnn_scratch *s)
+/* ---- linear_act ---- y = act(z), z = x w^T + b + r.  Slots as linear, then z: (m,n), which is
+ * absent where backward takes the slope from y.  dim as linear, then act, has_z. */
+
+static void linear_act_fwd(const fnn_call *c, const fnn_scratch *s)
 {
-    const fnn_gemm g = linear_product(c, GEMM_ACT_RELU);
+    fnn_gemm g = linear_product(c);
+    g.act = (int)c->dim[6];
+    g.keep = c->dim[7] ? c->buf[6] : NULL;
     gemm_team(&g, s);
 }
 
-/* dy *= [y > 0] in its own memory, then as linear. */
-static void linear_relu_bwd(const fnn_call *c, const fnn_scratch *s)
+/* dz = dy act'(z), as the ops of these names have it. */
+VEC vf linear_act_slope(vf dy, vf y, vf z, const int act)
 {
-    const int64_t size = c->dim[0] * c->dim[1];
-    const float *y = c->buf[3];
-    float *dy = c->grad[3];
-    FNN_FOR
-    for (int64_t b = 0; b < (size + 1023) / 1024; b++)
-        for (int64_t i = b * 1024; i < size && i < (b + 1) * 1024; i += FNN_LANES) {
-            const int n = size - i < FNN_LANES ? (int)(size - i) : FNN_LANES;
-            const vm live = vf_gt(vf_load_n(y + i, n), vf_zero());
-            vf_store_n(dy + i, vf_sel(live, vf_load_n(dy + i, n), vf_zero()), n);
+    switch (act) {
+    case GEMM_ACT_RELU: return vf_sel(vf_le(y, vf_zero()), vf_zero(), dy);
+    case GEMM_ACT_GELU: return vf_mul(dy, gelu_slope(z));
+    case GEMM_ACT_GELU_TANH: return vf_mul(dy, gelu_tanh_slope(z));
+    case GEMM_ACT_SILU: return vf_mul(dy, silu_slope(z));
+    case GEMM_ACT_TANH: return vf_mul(dy, vf_fnma(y, y, vf_set1(1.0f)));
+    case GEMM_ACT_SIGMOID: return vf_mul(dy, vf_mul(y, vf_sub(vf_set1(1.0f), y)));
+    default: return dy;
+    }
+}
+
+VEC void linear_act_block_as(const fnn_call *c, int64_t i0, int64_t rows, int64_t j0, int64_t cols,
+                             const int act)
+{
+    const float *y = c->buf[5], *z = c->dim[7] ? c->buf[6] : y;
+    float *dy = c->grad[5];
+    for (int64_t i = i0; i < i0 + rows; i++)
+        for (int64_t j = j0; j < j0 + cols; j += FNN_LANES) {
+            const int lanes = lanes_of(j0 + cols - j);
+            const int64_t at = i * c->dim[1] + j;
+            vf_put(dy + at, linear_act_slope(vf_get(dy + at, lanes), vf_get(y + at, lanes),
+                                             vf_get(z + at, lanes), act), lanes);
         }
-    linear_bwd(c, s);
+}
+
+/* dy becomes dz in rows i0.. and columns j0.. */
+static void linear_act_block(const void *record, int64_t i0, int64_t rows, int64_t j0, int64_t cols)
+{
+    const fnn_call *c = record;
+    switch (c->dim[6]) {
+    case GEMM_ACT_RELU: linear_act_block_as(c, i0, rows, j0, cols, GEMM_ACT_RELU); break;
+    case GEMM_ACT_GELU: linear_act_block_as(c, i0, rows, j0, cols, GEMM_ACT_GELU); break;
+    case GEMM_ACT_GELU_TANH: linear_act_block_as(c, i0, rows, j0, cols, GEMM_ACT_GELU_TANH); break;
+    case GEMM_ACT_SILU: linear_act_block_as(c, i0, rows, j0, cols, GEMM_ACT_SILU); break;
+    case GEMM_ACT_TANH: linear_act_block_as(c, i0, rows, j0, cols, GEMM_ACT_TANH); break;
+    case GEMM_ACT_SIGMOID: linear_act_block_as(c, i0, rows, j0, cols, GEMM_ACT_SIGMOID); break;
+    }
+}
+
+/* dz replaces dy; its column sums are taken on the way, unless db lies where dx or dw will. */
+static void linear_act_bwd(const fnn_call *c, const fnn_scratch *s)
+{
+    const int64_t m = c->dim[0], n = c->dim[1];
+    float *db = c->dim[3] ? c->grad[2] : NULL;
+    const int summed = db && n > 1 && db != c->grad[0] && db != c->grad[1];
+    if (summed) {
+        const fold f = {.x = c->grad[5], .out = db, .outer = 1, .n = m, .inner = n,
+                        .acc = c->acc >> 2 & 1, .before = linear_act_block, .record = c};
+        fold_axis(FOLD_SUM, &f, s);
+    } else {
+        FNN_FOR
+        for (int64_t i = 0; i < m; i++)
+            linear_act_block(c, i, 1, 0, n);
+    }
+    linear_gradients(c, summed, s);
 }
 
 #endif

@@ -45,6 +45,10 @@ typedef struct {
     float *out;
     int64_t outer, n, inner;
     int acc;                  /* sums only: add to out                                        */
+    /* Called before rows i.. and columns j.. of x are read, to change them first; outer = 1 and
+     * inner > 1 then.  NULL: nothing. */
+    void (*before)(const void *record, int64_t i, int64_t rows, int64_t j, int64_t cols);
+    const void *record;
 } fold;
 
 #define FOLD_RUN 4096         /* neighbours in a chunk: 64 additions deep                     */
@@ -318,6 +322,7 @@ VEC void fold_axis(int kind, const fold *f, const fnn_scratch *s)
             const int cols = (int)smaller(inner - j, width), acc = direct && f->acc;
             const float *x = f->x + (o * n + lo) * inner + j, *p = f->p ? f->p + o * inner + j : NULL;
             float *out = direct ? f->out + o * inner + j : s->shared + part * inner + j;
+            if (f->before) f->before(f->record, lo, rows, j, cols);
             if (inner == 1) *out = fold_run(kind, x, rows, p ? *p : 0.0f);
             else if (inner < FNN_LANES) fold_narrow(kind, x, rows, cols, p, out, acc);
             else fold_rows(kind, x, rows, inner, cols, p, out, acc);

@@ -57,6 +57,10 @@ cdef class Storage:
     cdef unsigned int version       # counts in-place changes
     cdef int handles                # tensors on it
     cdef bint readonly
+    cdef int exports                # buffers through which others may write
+    cdef dict packs                 # copies of weights, see packs.pxi
+    cdef unsigned int packed_version
+    cdef long long packed_bytes
 
 
 cdef class Tensor:

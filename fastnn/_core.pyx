@@ -49,6 +49,7 @@ cdef extern from "Python.h":
 include "core/dtypes.pxi"
 include "core/memory.pxi"
 include "core/launch.pxi"
+include "core/packs.pxi"
 include "core/broadcast.pxi"
 include "core/reference.pxi"
 include "core/graph.pxi"

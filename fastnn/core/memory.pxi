@@ -7,6 +7,8 @@ cdef class Storage:
     """A block of memory that tensors share."""
 
     def __dealloc__(self):
+        if self.packs is not None:
+            drop_packs(self)
         if self.owner is None:
             fnn_free(self.ptr)
 

@@ -364,10 +364,14 @@ cdef class Exported:
 
     def __cinit__(self, Storage store, DType dtype):
         self.store = store
+        store.exports += 1
+        if store.packs is not None:
+            drop_packs(store)
         self.format[0] = ord(dtype.format)
         self.format[1] = 0
 
     def __dealloc__(self):
+        self.store.exports -= 1
         free(self.extra)
 
 

@@ -14,6 +14,8 @@ from .._core import (
     as_tensor,
     bind_operator,
     call,
+    grad_enabled,
+    packed,
     transpose_source,
 )
 from ..errors import ShapeError
@@ -22,7 +24,8 @@ from .movement import expand
 
 __all__ = ["bmm", "dot", "linear", "matmul", "mm", "mv", "outer"]
 
-MATMUL, LINEAR, LINEAR_RELU = OPS["matmul"], OPS["linear"], OPS["linear_relu"]
+MATMUL, LINEAR, LINEAR_ACT = OPS["matmul"], OPS["linear"], OPS["linear_act"]
+PACK_WEIGHT = OPS["pack_weight"]
 
 
 def matmul(input: Any, other: Any) -> Tensor:
@@ -174,13 +177,21 @@ def outer(input: Any, vec2: Any) -> Tensor:
     return matmul(_core.view(a, (*a.shape, 1)), _core.view(b, (1, *b.shape)))
 
 
-_NO_BIAS = _core.empty((0,))
+_ABSENT = _core.empty((0,))
+_ACTIVATIONS = {None: 0, "relu": 1, "gelu": 2, "gelu_tanh": 3, "silu": 4, "tanh": 5, "sigmoid": 6}
+_FROM_INPUT = range(2, 5)       # gelu, gelu_tanh, silu: backward takes the slope from their input
+_PACK_ROWS = 128                # with more rows, packing on the way costs less than 3 %
+_PACK_SIZE = 1 << 14            # a smaller weight stays in the first two caches as it is
 
 
-def linear(input: Any, weight: Any, bias: Any = None, activation: str | None = None) -> Tensor:
-    """y = x Wᵀ + b, with an optional activation applied in the same pass.
+def linear(
+    input: Any, weight: Any, bias: Any = None, activation: str | None = None, residual: Any = None
+) -> Tensor:
+    """y = act(x Wᵀ + b + r): an affine map, and what often follows it, in one pass.
 
-    Shapes: input (..., in), weight (out, in), bias (out) -> (..., out). activation: None or "relu".
+    Shapes: input (..., in), weight (out, in), bias (out), residual (..., out) -> (..., out).
+    activation: None, "relu", "gelu", "gelu_tanh", "silu", "tanh" or "sigmoid". The bits, also of the
+    gradients, are those of the separate functions.
 
     Errors: ShapeError naming both shapes.
 
@@ -189,10 +200,11 @@ def linear(input: Any, weight: Any, bias: Any = None, activation: str | None = N
         >>> fastnn.nn.functional.linear(fastnn.ones(5, 3), fastnn.ones(2, 3)).shape
         (5, 2)
     """
-    x, w, b = input, weight, _NO_BIAS if bias is None else bias
-    if not all_float32(x, w, b):
-        x, w, b = as_tensor(x), as_tensor(w), as_tensor(b)
-        need_float32("linear", input=x, weight=w, bias=b)
+    x, w, b = input, weight, _ABSENT if bias is None else bias
+    r = _ABSENT if residual is None else residual
+    if not all_float32(x, w, b, r):
+        x, w, b, r = as_tensor(x), as_tensor(w), as_tensor(b), as_tensor(r)
+        need_float32("linear", input=x, weight=w, bias=b, residual=r)
     shape, weight_shape = x.shape, w.shape
     if len(weight_shape) != 2:
         raise ShapeError(f"linear: weight: got shape {weight_shape}; need (out, in)")
@@ -205,11 +217,28 @@ def linear(input: Any, weight: Any, bias: Any = None, activation: str | None = N
         raise ShapeError(
             f"linear: bias: got shape {b.shape}; need ({n},) for weight {weight_shape}"
         )
-    if activation is not None and activation != "relu":
-        raise ValueError(f"linear: activation: got {activation!r}; need None or 'relu'")
-    op = LINEAR if activation is None else LINEAR_RELU
     m = shape[0] if len(shape) == 2 else prod(shape[:-1])
-    return call(op, (x, w, b), ((*shape[:-1], n),), (m, n, k, bias is not None))
+    y_shape = (*shape[:-1], n)
+    if residual is not None and r.shape != y_shape:
+        raise ShapeError(f"linear: residual: got shape {r.shape}; need {y_shape}")
+    pack = None
+    if m <= _PACK_ROWS and n * k >= _PACK_SIZE:
+        pack = packed(PACK_WEIGHT, w, (-(-n // 32), k, 32), (n, k))
+    inputs = (x, w, b, r, _ABSENT if pack is None else pack)
+    dim = (m, n, k, bias is not None, residual is not None, pack is not None)
+    if activation is None:
+        return call(LINEAR, inputs, (y_shape,), dim)
+    act = _ACTIVATIONS.get(activation)
+    if act is None:
+        raise ValueError(
+            f"linear: activation: got {activation!r}; need None or one of {_names()}"
+        )
+    keep = act in _FROM_INPUT and grad_enabled()
+    return call(LINEAR_ACT, inputs, (y_shape, y_shape if keep else (0,)), (*dim, act, keep), (), 1)
+
+
+def _names() -> str:
+    return ", ".join(repr(name) for name in _ACTIVATIONS if name)
 
 
 bind_operator("matmul", matmul)

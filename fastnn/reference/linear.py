@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from . import activation
+
 Arrays = list[Any]
 
 
@@ -39,29 +41,47 @@ def matmul_grad(
     return grads
 
 
+def pack_weight(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
+    n, k = dim[:2]
+    w = np.pad(ins[0].reshape(n, k), ((0, -n % 32), (0, 0)))
+    return (w.reshape(-1, 32, k).swapaxes(1, 2),)
+
+
 def linear(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
-    x, w, b = ins
+    x, w, b, r, _ = ins
     y = x @ w.T
-    return (y + b if dim[3] else y,)
+    y = y + b if dim[3] else y
+    return (y + r if dim[4] else y,)
 
 
 def linear_grad(
     ins: Arrays, outs: Arrays, gouts: Arrays, want: list[bool], dim: list[int], f: list[float]
 ) -> Arrays:
-    (x, w, _), dy = ins, gouts[0]
+    (x, w, *_), dy = ins, gouts[0]
     drows = dy.reshape(dim[:2])
     return [
         dy @ w if want[0] else None,
         drows.T @ x.reshape(dim[0], dim[2]) if want[1] else None,
         drows.sum(axis=0)[: dim[1] * dim[3]] if want[2] else None,
+        (dy if dim[4] else np.zeros(0, dy.dtype)) if want[3] else None,
+        None,
     ]
 
 
-def linear_relu(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
-    return (np.maximum(linear(ins, dim, f)[0], 0),)
+_ACTIVATIONS = ("", "relu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid")
 
 
-def linear_relu_grad(
+def linear_act(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
+    z = linear(ins, dim, f)[0]
+    act = getattr(activation, _ACTIVATIONS[dim[6]])
+    return *act([z], [z.size], f), z if dim[7] else np.zeros(0, z.dtype)
+
+
+def linear_act_grad(
     ins: Arrays, outs: Arrays, gouts: Arrays, want: list[bool], dim: list[int], f: list[float]
 ) -> Arrays:
-    return linear_grad(ins, outs, [np.where(outs[0] > 0, gouts[0], 0)], want, dim, f)
+    y, z = outs
+    z = z if dim[7] else y                    # not read then
+    act_grad = getattr(activation, f"{_ACTIVATIONS[dim[6]]}_grad")
+    (dz,) = act_grad([z], [y], gouts[:1], [True], [y.size], f)
+    return linear_grad(ins, outs, [dz], want, dim, f)

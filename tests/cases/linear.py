@@ -12,6 +12,40 @@ def t(x):
     return x.transpose(-2, -1)
 
 
+def packed_twice(x, w, b):
+    """The second use of the same weight has its panels made; both records are examined."""
+    with fastnn.no_grad():
+        w = w.clone()
+        F.linear(x, w, b)
+        return F.linear(x, w, b)
+
+
+def of_order_one(rng):
+    """x, w, b, r whose chains end near 1, as errors are judged by the size of the outputs."""
+    x, w, b, r = randn((150, 70), (90, 70), (90,), (150, 90))(rng)
+    return x, w / 16, b / 4, r / 4
+
+
+def fused():
+    """linear_act with each activation, which takes its slope from y or from z."""
+    for act in ("relu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid"):
+        smooth = act != "relu"
+
+        def fn(x, w, b, r=None, act=act):
+            return F.linear(x, w, b, activation=act, residual=r)
+
+        yield Case("linear_act", fn, randn((5, 3), (4, 3), (4,)), act, differences=smooth)
+        yield Case("linear_act", fn, randn((2, 3, 5), (4, 5), (4,), (2, 3, 4)), f"{act}-residual",
+                   differences=smooth)
+        yield Case("linear_act", fn, of_order_one, f"{act}-odd", big=True)
+    yield Case("linear_act", lambda x, w, b: F.linear(x, w, b, activation="gelu", residual=x),
+               randn((5, 4), (4, 4), (4,)), "residual-same")
+    yield Case("linear_act", lambda x, w, b: F.linear(x, w, b, activation="gelu"),
+               randn((70, 5), (1, 5), (1,)), "column")
+    yield Case("linear_act", lambda x, w: F.linear(x, w, activation="silu"),
+               randn((0, 3), (4, 3)), "no-rows")
+
+
 CASES = [
     Case("matmul", M, randn((3, 4), (4, 5)), "plain"),
     Case("matmul", lambda a, b: M(t(a), b), randn((4, 3), (4, 5)), "ta"),
@@ -43,8 +77,12 @@ CASES = [
     Case("linear", F.linear, randn((0, 3), (4, 3), (4,)), "no-rows"),
     Case("linear", F.linear, randn((5, 0), (4, 0), (4,)), "no-features"),
     Case("linear", F.linear, randn((301, 130), (67, 130), (67,)), "odd", big=True),
-    Case("linear_relu", lambda x, w, b: F.linear(x, w, b, activation="relu"),
-         randn((5, 3), (4, 3), (4,))),
-    Case("linear_relu", lambda x, w, b: F.linear(x, w, b, activation="relu"),
-         randn((130, 70), (90, 70), (90,)), "odd", big=True),
+    Case("linear", lambda x, w, r: F.linear(x, w, residual=r), randn((5, 3), (4, 3), (5, 4)),
+         "residual"),
+    Case("linear", lambda x, w, b: F.linear(x, w, b, residual=x), randn((5, 4), (4, 4), (4,)),
+         "residual-same"),
+    *fused(),
+    Case("pack_weight", packed_twice, randn((3, 200), (130, 200), (130,)), grad=False),
+    Case("linear", packed_twice, randn((1, 200), (133, 200), (133,)), "packed-row", grad=False),
+    Case("linear", packed_twice, randn((40, 400), (70, 400), (70,)), "packed-rows", grad=False),
 ]

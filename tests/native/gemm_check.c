@@ -1,14 +1,17 @@
 /*
- * gemm_check.c: gemm.h against the scalar chain, bit for bit, and its speed.
+ * gemm_check.c: gemm.h against the scalar chain, bit for bit, and against double precision; and
+ * its speed.
  *
- *   gemm_check            quick: a few hundred shapes
+ *   gemm_check            quick: a thousand shapes
  *   gemm_check full       some thousand shapes
  *   gemm_check bench [threads [m n k ta tb]]
- *                         GFLOP/s and percent of the FMA roof, best of many runs
+ *                         GFLOP/s and percent of the FMA roof, best of many runs; tb = 2: B in panels
  *
  * Compile it with the flags of one ISA (see tests/test_gemm_native.py).  Every matrix ends or
- * begins at an unreadable page, and so does the scratch memory.  -DPLANT=1 sums the two halves of
- * k apart, -DPLANT=2 computes one column too many: the check must fail then.
+ * begins at an unreadable page, and so does the scratch memory.  -DPLANT=n plants a fault that a
+ * checker must find: 1 sums the two halves of k apart, 2 computes one column too many, 3 reads one
+ * row too many of A, 4 loses a little of each sum, 5 the last term of sums of whole numbers, 6 sums
+ * in halves in teams of seven only, 7 for a row alone only.
  */
 #define _GNU_SOURCE
 #include <math.h>
@@ -65,7 +68,8 @@ static float *guarded_place(guarded g, int64_t n, int at_end)
 }
 
 static fnn_scratch scratch[MAX_THREADS];
-static guarded arena[5];                     /* a, b, c, expected c, bias */
+enum { A, B, C, EXPECTED, BIAS, ADD, KEEP, PANELS, ARENAS };
+static guarded arena[ARENAS];
 #define ARENA_FLOATS (1 << 20)
 
 static void setup(void)
@@ -75,7 +79,7 @@ static void setup(void)
         scratch[i] = (fnn_scratch){NULL, guarded_begin(g)};
         memset(scratch[i].local, 0xff, GEMM_SCRATCH);   /* NaN: garbage must not leak */
     }
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < ARENAS; i++)
         arena[i] = guarded_new(ARENA_FLOATS * sizeof(float));
 }
 
@@ -90,16 +94,26 @@ static float chain_fma(float a, float b, float c)
 #endif
 }
 
+static float act_of(float x, int act)
+{
+    float lanes[FNN_LANES] = {x};
+    vf_store(lanes, gemm_act(vf_load(lanes), act));     /* vmath.h has checks of its own */
+    return lanes[0];
+}
+
 static void reference(const fnn_gemm *g)
 {
     for (int64_t i = 0; i < g->m; i++)
         for (int64_t j = 0; j < g->n; j++) {
-            float *c = g->c + i * g->ldc + j;
-            float sum = g->acc ? *c : g->bias ? g->bias[j] : 0.0f;
+            const int64_t at = i * g->ldc + j;
+            float sum = g->acc ? g->c[at] : g->bias ? g->bias[j] : 0.0f;
             for (int64_t p = 0; p < g->k; p++)
                 sum = chain_fma(g->ta ? g->a[p * g->lda + i] : g->a[i * g->lda + p],
                                 g->tb ? g->b[j * g->ldb + p] : g->b[p * g->ldb + j], sum);
-            *c = g->act == GEMM_ACT_RELU && sum <= 0.0f ? 0.0f : sum;
+            sum = g->add ? sum + g->add[at] : sum;
+            if (g->keep)
+                g->keep[at] = sum;
+            g->c[at] = act_of(sum, g->act);
         }
 }
 
@@ -112,7 +126,7 @@ static void run_team(const fnn_gemm *g, int threads)
 static void run(const fnn_gemm *g, int threads)
 {
     fnn_gemm first = *g;
-    if (PLANT == 1 && g->k > 1) {
+    if ((PLANT == 1 || (PLANT == 6 && threads == 7)) && g->k > 1 && !g->panels) {
         static float half[ARENA_FLOATS];
         fnn_gemm second = *g;
         first.k = g->k / 2;
@@ -131,22 +145,34 @@ static void run(const fnn_gemm *g, int threads)
         return;
     }
     first.n += PLANT == 2;
+    first.m += PLANT == 3;
+    first.k -= PLANT == 5 && first.k > 0;
     if (threads == 0)
         gemm_serial(&first, scratch[0].local);
     else
         run_team(&first, threads);
+    for (int64_t i = 0; PLANT == 4 && i < g->m * g->n; i++)
+        g->c[i / g->n * g->ldc + i % g->n] *= 1.0001f;
 }
 
 /* ---- the check ----------------------------------------------------------------------------- */
 
 static int64_t failures, checks;
 
+/* The first three of each kind are printed. */
 static void fail(const fnn_gemm *g, const char *what, int threads)
 {
-    if (failures++ < 10)
+    static struct { const char *what; int seen; } kinds[16];
+    int kind = 0;
+    while (kinds[kind].what && strcmp(kinds[kind].what, what))
+        kind++;
+    kinds[kind].what = what;
+    failures++;
+    if (kinds[kind].seen++ < 3)
         printf("FAIL %s m=%ld n=%ld k=%ld ta=%d tb=%d lda=%ld ldb=%ld ldc=%ld acc=%d bias=%d act=%d"
-               " threads=%d\n", what, (long)g->m, (long)g->n, (long)g->k, g->ta, g->tb,
-               (long)g->lda, (long)g->ldb, (long)g->ldc, g->acc, g->bias != NULL, g->act, threads);
+               " add=%d keep=%d panels=%d threads=%d\n", what, (long)g->m, (long)g->n, (long)g->k,
+               g->ta, g->tb, (long)g->lda, (long)g->ldb, (long)g->ldc, g->acc, g->bias != NULL,
+               g->act, g->add != NULL, g->keep != NULL, g->panels != NULL, threads);
 }
 
 /* Floats from the first to the last element of a (rows, cols) matrix. */
@@ -155,11 +181,12 @@ static int64_t extent(int64_t rows, int64_t cols, int64_t ld)
     return rows && cols ? (rows - 1) * ld + cols : 0;
 }
 
-static void fill(float *x, int64_t n, int whole)
+/* Whole numbers, or anything; with some NaN and infinities unless the sums are to be plain. */
+static void fill(float *x, int64_t n, int plain, int whole)
 {
     for (int64_t i = 0; i < n; i++)
         x[i] = whole ? (float)(rng_below(17) - 8) : rng_float();
-    for (int64_t i = 0; !whole && i < n / 1000; i++)
+    for (int64_t i = 0; !plain && i < n / 1000; i++)
         x[rng_below(n)] = rng_below(2) ? NAN : INFINITY;
 }
 
@@ -174,12 +201,55 @@ static int same(const float *x, const float *y, int64_t n)
     return 1;
 }
 
+/* Against double precision, where products of floats are exact: each error below gamma(d) |A||B|,
+ * the root mean square below 2 sqrt(d) u that of |A||B|, d = k + 1 roundings, u = 2^-24.  Sums of
+ * whole numbers are exact. */
+static void check_sums(const fnn_gemm *g, const float *start, int whole)
+{
+    const double u = ldexp(1, -24), d = (double)g->k + 1, hard = d * u / (1 - d * u);
+    double errors = 0, sizes = 0, worst = 0;
+    int wrong = 0;
+    for (int64_t i = 0; i < g->m; i++)
+        for (int64_t j = 0; j < g->n; j++) {
+            double sum = g->acc ? start[i * g->ldc + j] : g->bias ? g->bias[j] : 0, size = fabs(sum);
+            for (int64_t p = 0; p < g->k; p++) {
+                const double x = (double)(g->ta ? g->a[p * g->lda + i] : g->a[i * g->lda + p])
+                               * (g->tb ? g->b[j * g->ldb + p] : g->b[p * g->ldb + j]);
+                sum += x;
+                size += fabs(x);
+            }
+            const double error = fabs(g->c[i * g->ldc + j] - sum);
+            wrong |= whole && error != 0;
+            worst = fmax(worst, error - hard * size);
+            errors += error * error;
+            sizes += size * size;
+        }
+    checks++;
+    if (wrong)
+        fail(g, "whole numbers", 1);
+    if (worst > 0)
+        fail(g, "hard bound", 1);
+    if (errors > 4 * d * u * u * sizes)
+        fail(g, "soft bound", 1);
+}
+
+/* op(B) in the panels of a weight that is kept. */
+static const float *panels_of(const fnn_gemm *g, int at_end)
+{
+    const int64_t w = GEMM_PANEL_W, size = (g->n + w - 1) / w * w * g->k;
+    float *panels = guarded_place(arena[PANELS], size, at_end);
+    for (int64_t j = 0; j < g->n; j += w)
+        gemm_pack_panel(panels + j * g->k, g->b + j * g->ldb, g->ldb, g->n - j, g->k);
+    return panels;
+}
+
 static void check(int64_t m, int64_t n, int64_t k, int variant)
 {
-    const int at_end = variant & 1, whole = rng_below(4) == 0;
+    const int at_end = variant & 1, kind = (int)rng_below(4);
+    const int whole = kind == 0, plain = kind < 2;          /* plain: the sums themselves */
     fnn_gemm g = {.m = m, .n = n, .k = k, .ta = variant >> 1 & 1, .tb = variant >> 2 & 1};
     g.acc = rng_below(3) == 0;
-    g.act = rng_below(3) == 0 ? GEMM_ACT_RELU : GEMM_ACT_NONE;
+    g.act = plain || rng_below(2) ? GEMM_ACT_NONE : (int)rng_below(GEMM_ACT_SIGMOID + 1);
     g.lda = (g.ta ? m : k) + (rng_below(2) ? rng_below(20) : 0);
     g.ldb = (g.tb ? k : n) + (rng_below(2) ? rng_below(20) : 0);
     g.ldc = n + (rng_below(2) ? rng_below(20) : 0);
@@ -190,43 +260,59 @@ static void check(int64_t m, int64_t n, int64_t k, int variant)
         printf("shape too large for the arena\n");
         exit(2);
     }
-    float *a = guarded_place(arena[0], size_a, at_end);
-    float *b = guarded_place(arena[1], size_b, at_end);
-    float *c = guarded_place(arena[2], size_c, at_end);
-    float *expected = guarded_place(arena[3], size_c, 1);
-    float *bias = guarded_place(arena[4], n, at_end);
-    fill(a, size_a, whole);
-    fill(b, size_b, whole);
-    fill(bias, n, whole);
-    fill(c, size_c, whole);
+    float *a = guarded_place(arena[A], size_a, at_end);
+    float *b = guarded_place(arena[B], size_b, at_end);
+    float *c = guarded_place(arena[C], size_c, at_end);
+    float *expected = guarded_place(arena[EXPECTED], size_c, 1);
+    float *bias = guarded_place(arena[BIAS], n, at_end);
+    float *add = guarded_place(arena[ADD], size_c, at_end);
+    float *keep = guarded_place(arena[KEEP], size_c, at_end);
+    float *start = malloc((size_t)size_c * sizeof(float) + 1);
+    float *kept = malloc((size_t)size_c * sizeof(float) + 1);
+    fill(a, size_a, plain, whole);
+    fill(b, size_b, plain, whole);
+    fill(bias, n, plain, whole);
+    fill(c, size_c, plain, whole);
+    fill(add, size_c, plain, whole);
     memcpy(expected, c, (size_t)size_c * sizeof(float));
+    memcpy(start, c, (size_t)size_c * sizeof(float));
+    memcpy(kept, c, (size_t)size_c * sizeof(float));
     g.a = a;
     g.b = b;
     g.bias = !g.acc && rng_below(2) ? bias : NULL;
+    g.add = !plain && rng_below(2) ? add : NULL;
+    g.keep = g.act && rng_below(2) ? kept : NULL;
     g.c = expected;
-    float *start = malloc((size_t)size_c * sizeof(float) + 1);
-    memcpy(start, c, (size_t)size_c * sizeof(float));
     reference(&g);
     g.c = c;
-    static const int teams[] = {0, 1, 2, 3, 7};
-    for (int i = 0; i < 5; i++) {
-        memcpy(c, start, (size_t)size_c * sizeof(float));
-        run(&g, teams[i]);
-        checks++;
-        if (!same(c, expected, size_c))
-            fail(&g, "chain", teams[i]);
-    }
-    /* A row alone has the bits of the row in the batch. */
-    if (m > 1 && n && !PLANT) {
-        const int64_t i = rng_below(m);
-        const fnn_gemm row = gemm_part(g, i, i + 1, 0, n);
-        memcpy(row.c, start + i * g.ldc, (size_t)n * sizeof(float));
-        gemm_serial(&row, scratch[0].local);
-        checks++;
-        if (!same(c, expected, size_c))
-            fail(&g, "row", 1);
+    g.keep = g.keep ? keep : NULL;
+    for (int panels = 0; panels < (g.tb && m <= 40 && PLANT != 2 ? 2 : 1); panels++) {
+        g.panels = panels ? panels_of(&g, at_end) : NULL;
+        static const int teams[] = {0, 1, 2, 3, 7};
+        for (int i = 0; i < 5; i++) {
+            memcpy(c, start, (size_t)size_c * sizeof(float));
+            memcpy(keep, start, (size_t)size_c * sizeof(float));
+            run(&g, teams[i]);
+            checks++;
+            if (!same(c, expected, size_c) || (g.keep && !same(keep, kept, size_c)))
+                fail(&g, "chain", teams[i]);
+        }
+        if (plain)
+            check_sums(&g, start, whole);
+        /* A row alone has the bits of the row in the batch. */
+        if (m > 1 && n && (PLANT == 0 || PLANT == 7)) {
+            const int64_t i = rng_below(m);
+            fnn_gemm row = gemm_part(g, i, i + 1, 0, n);
+            memcpy(row.c, start + i * g.ldc, (size_t)n * sizeof(float));
+            row.k -= PLANT == 7 && k > 0 && !panels;
+            gemm_serial(&row, scratch[0].local);
+            checks++;
+            if (!same(c, expected, size_c))
+                fail(&g, "row", 1);
+        }
     }
     free(start);
+    free(kept);
 }
 
 /* Two nested batch dimensions with any strides, against one product after the other. */
@@ -240,11 +326,11 @@ static void check_batched(int64_t m, int64_t n, int64_t k, int variant)
         {4 * m * n, m * n},
     };
     const int64_t size_a = 12 * m * k, size_b = 12 * n * k, size_c = 12 * m * n;
-    float *a = guarded_begin(arena[0]), *b = guarded_begin(arena[1]);
-    float *c = guarded_begin(arena[2]), *expected = guarded_begin(arena[3]);
-    fill(a, size_a, 0);
-    fill(b, size_b, 0);
-    fill(c, size_c, 0);
+    float *a = guarded_begin(arena[A]), *b = guarded_begin(arena[B]);
+    float *c = guarded_begin(arena[C]), *expected = guarded_begin(arena[EXPECTED]);
+    fill(a, size_a, 0, 0);
+    fill(b, size_b, 0, 0);
+    fill(c, size_c, 0, 0);
     memcpy(expected, c, (size_t)size_c * sizeof(float));
     g.lda = g.ta ? m : k;
     g.ldb = g.tb ? k : n;
@@ -356,13 +442,17 @@ static void bench_one(const char *name, int64_t m, int64_t n, int64_t k, int ta,
                       int threads, double top)
 {
     float *a = bench_alloc(m * k), *b = bench_alloc(n * k), *c = bench_alloc(m * n);
+    float *panels = bench_alloc((n + GEMM_PANEL_W) * k);
     for (int64_t i = 0; i < m * k; i++)
         a[i] = rng_float();
     for (int64_t i = 0; i < n * k; i++)
         b[i] = rng_float();
     memset(c, 0, (size_t)(m * n) * 4);
+    for (int64_t j = 0; tb && j < n; j += GEMM_PANEL_W)
+        gemm_pack_panel(panels + j * k, b + j * k, k, n - j, k);
     const fnn_gemm g = {.m = m, .n = n, .k = k, .a = a, .lda = ta ? m : k, .ta = ta, .b = b,
-                        .ldb = tb ? k : n, .tb = tb, .c = c, .ldc = n};
+                        .ldb = tb ? k : n, .tb = tb, .c = c, .ldc = n,
+                        .panels = tb == 2 ? panels : NULL};
     /* About 0.3 s in blocks of at least 50 us inside one team. */
     const double flops = 2.0 * (double)m * (double)n * (double)k;
     const int inner = (int)(flops < 5e6 ? 5e6 / flops + 1 : 1);
@@ -376,11 +466,12 @@ static void bench_one(const char *name, int64_t m, int64_t n, int64_t k, int ta,
         best = each < best ? each : best;
     } while (now(threads) - total < 0.3);
     printf("%-10s %c%c m=%-5ld n=%-5ld k=%-5ld %9.1f us %7.1f GFLOP/s %5.1f%%\n", name,
-           ta ? 'T' : 'N', tb ? 'T' : 'N', (long)m, (long)n, (long)k, best * 1e6,
+           ta ? 'T' : 'N', "NTP"[tb], (long)m, (long)n, (long)k, best * 1e6,
            flops / best * 1e-9, 100 * flops / best / top);
     free(a - BENCH_HEADER);
     free(b - BENCH_HEADER);
     free(c - BENCH_HEADER);
+    free(panels - BENCH_HEADER);
 }
 
 static void bench(int threads)
@@ -399,6 +490,7 @@ static void bench(int threads)
     for (size_t i = 0; i < sizeof linear / sizeof *linear; i++) {
         const int m = linear[i][0], n = linear[i][1], k = linear[i][2];
         bench_one("linear", m, n, k, 0, 1, threads, top);      /* Y = X W^T        */
+        bench_one("linear", m, n, k, 0, 2, threads, top);      /* the same, W kept in panels */
         bench_one("linear-dx", m, k, n, 0, 0, threads, top);   /* dX = dY W        */
         bench_one("linear-dw", n, k, m, 1, 0, threads, top);   /* dW = dY^T X      */
     }
@@ -416,5 +508,5 @@ int main(int argc, char **argv)
             bench(threads);
         return 0;
     }
-    return check_all(argc > 1 && !strcmp(argv[1], "full") ? 4000 : 400);
+    return check_all(argc > 1 && !strcmp(argv[1], "full") ? 4000 : 600);
 }
