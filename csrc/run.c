@@ -272,6 +272,7 @@ static void before_fork(void)
 {
 #ifdef _OPENMP
     omp_pause_resource_all(omp_pause_hard);   /* libgomp's pool does not survive a fork */
+    memory.awake_until = 0;
 #endif
     fnn_run_fork(1);
     fnn_alloc_fork(1);
