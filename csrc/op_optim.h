@@ -15,9 +15,7 @@
 #ifndef FNN_OP_OPTIM_H
 #define FNN_OP_OPTIM_H
 
-#include "fnn.h"
-#include "parallel.h"
-#include "vec.h"
+#include "sums.h"
 
 enum { OPTIM_MAXIMIZE = 1, SGD_NESTEROV = 2, SGD_MOMENTUM = 4, RMSPROP_CENTERED = 2,
        RMSPROP_MOMENTUM = 4, ADAM_AMSGRAD = 2, ADAM_DECOUPLED = 4 };
@@ -58,12 +56,6 @@ static inline double optim_power(double b, double t)
     return y;
 }
 
-VEC vf optim_load(const float *p, int w) { return w == FNN_LANES ? vf_load(p) : vf_load_n(p, w); }
-VEC void optim_store(float *p, vf v, int w)
-{
-    if (w == FNN_LANES) vf_store(p, v);
-    else vf_store_n(p, v, w);
-}
 VEC vf optim_set(double x) { return vf_set1((float)x); }
 
 /* The statement for each vector i .. i+w of n elements, whole ones apart from the last. */
@@ -84,7 +76,7 @@ VEC vf optim_set(double x) { return vf_set1((float)x); }
     }
 
 /* g, turned round to maximize, plus the L2 term. */
-#define OPTIM_GRADIENT(p, l2) vf_fma(l2, p, vf_mul(sign, optim_load(r.g + i, w)))
+#define OPTIM_GRADIENT(p, l2) vf_fma(l2, p, vf_mul(sign, vf_get(r.g + i, w)))
 
 static inline vf optim_sign(const optim_run *r)
 {
@@ -104,14 +96,14 @@ static void sgd_fwd(const fnn_call *c, const fnn_scratch *s)
     const vf lr = optim_set(o[0]), momentum = optim_set(first ? 0 : o[1]), sign = optim_sign(&r);
     const vf fresh = optim_set(first ? 1 : 1 - o[2]), l2 = optim_set(o[3]), look = optim_set(o[1]);
     OPTIM_FOR(r.n, {
-        const vf p = optim_load(r.p + i, w);
+        const vf p = vf_get(r.p + i, w);
         vf g = OPTIM_GRADIENT(p, l2);
         if (moving) {
-            const vf b = vf_fma(momentum, optim_load(r.state[0] + i, w), vf_mul(fresh, g));
-            optim_store(r.state[0] + i, b, w);
+            const vf b = vf_fma(momentum, vf_get(r.state[0] + i, w), vf_mul(fresh, g));
+            vf_put(r.state[0] + i, b, w);
             g = nesterov ? vf_fma(look, b, g) : b;
         }
-        optim_store(r.p + i, vf_fnma(lr, g, p), w);
+        vf_put(r.p + i, vf_fnma(lr, g, p), w);
     })
     if (moving) optim_end(c, &r);
 }
@@ -130,21 +122,21 @@ static void rmsprop_fwd(const fnn_call *c, const fnn_scratch *s)
     const vf eps = optim_set(o[2]), l2 = optim_set(o[3]), momentum = optim_set(o[4]);
     const vf sign = optim_sign(&r);
     OPTIM_FOR(r.n, {
-        const vf p = optim_load(r.p + i, w);
+        const vf p = vf_get(r.p + i, w);
         const vf g = OPTIM_GRADIENT(p, l2);
-        vf v = vf_fma(alpha, optim_load(r.state[0] + i, w), vf_mul(vf_mul(fresh, g), g));
-        optim_store(r.state[0] + i, v, w);
+        vf v = vf_fma(alpha, vf_get(r.state[0] + i, w), vf_mul(vf_mul(fresh, g), g));
+        vf_put(r.state[0] + i, v, w);
         if (centered) {
-            const vf a = vf_fma(alpha, optim_load(r.state[2] + i, w), vf_mul(fresh, g));
-            optim_store(r.state[2] + i, a, w);
+            const vf a = vf_fma(alpha, vf_get(r.state[2] + i, w), vf_mul(fresh, g));
+            vf_put(r.state[2] + i, a, w);
             v = vf_max(vf_fnma(a, a, v), vf_zero());      /* rounding must not make it negative */
         }
         vf u = vf_div(g, vf_add(vf_sqrt(v), eps));
         if (moving) {
-            u = vf_fma(momentum, optim_load(r.state[1] + i, w), u);
-            optim_store(r.state[1] + i, u, w);
+            u = vf_fma(momentum, vf_get(r.state[1] + i, w), u);
+            vf_put(r.state[1] + i, u, w);
         }
-        optim_store(r.p + i, vf_fnma(lr, u, p), w);
+        vf_put(r.p + i, vf_fnma(lr, u, p), w);
     })
     optim_end(c, &r);
 }
@@ -160,11 +152,11 @@ static void adagrad_fwd(const fnn_call *c, const fnn_scratch *s)
     const vf lr = optim_set(o[0] / (1 + (r.t - 1) * o[1])), l2 = optim_set(o[2]);
     const vf eps = optim_set(o[3]), sign = optim_sign(&r);
     OPTIM_FOR(r.n, {
-        const vf p = optim_load(r.p + i, w);
+        const vf p = vf_get(r.p + i, w);
         const vf g = OPTIM_GRADIENT(p, l2);
-        const vf v = vf_fma(g, g, optim_load(r.state[0] + i, w));
-        optim_store(r.state[0] + i, v, w);
-        optim_store(r.p + i, vf_fnma(lr, vf_div(g, vf_add(vf_sqrt(v), eps)), p), w);
+        const vf v = vf_fma(g, g, vf_get(r.state[0] + i, w));
+        vf_put(r.state[0] + i, v, w);
+        vf_put(r.p + i, vf_fnma(lr, vf_div(g, vf_add(vf_sqrt(v), eps)), p), w);
     })
     optim_end(c, &r);
 }
@@ -188,18 +180,18 @@ static void adam_fwd(const fnn_call *c, const fnn_scratch *s)
     const vf keep = optim_set(decoupled ? 1 - o[0] * o[4] : 1);
     const vf l2 = optim_set(decoupled ? 0 : o[4]);
     OPTIM_FOR(r.n, {
-        const vf p = optim_load(r.p + i, w);
+        const vf p = vf_get(r.p + i, w);
         const vf g = OPTIM_GRADIENT(p, l2);
-        const vf m = vf_fma(beta1, optim_load(r.state[0] + i, w), vf_mul(fresh1, g));
-        vf v = vf_fma(beta2, optim_load(r.state[1] + i, w), vf_mul(vf_mul(fresh2, g), g));
-        optim_store(r.state[0] + i, m, w);
-        optim_store(r.state[1] + i, v, w);
+        const vf m = vf_fma(beta1, vf_get(r.state[0] + i, w), vf_mul(fresh1, g));
+        vf v = vf_fma(beta2, vf_get(r.state[1] + i, w), vf_mul(vf_mul(fresh2, g), g));
+        vf_put(r.state[0] + i, m, w);
+        vf_put(r.state[1] + i, v, w);
         if (largest) {
-            v = vf_max(optim_load(r.state[2] + i, w), v);
-            optim_store(r.state[2] + i, v, w);
+            v = vf_max(vf_get(r.state[2] + i, w), v);
+            vf_put(r.state[2] + i, v, w);
         }
         const vf u = vf_div(m, vf_add(vf_sqrt(v), eps));
-        optim_store(r.p + i, vf_fnma(step, u, vf_mul(keep, p)), w);
+        vf_put(r.p + i, vf_fnma(step, u, vf_mul(keep, p)), w);
     })
     optim_end(c, &r);
 }
@@ -216,14 +208,14 @@ static void lion_fwd(const fnn_call *c, const fnn_scratch *s)
     const vf beta1 = optim_set(o[1]), fresh1 = optim_set(1 - o[1]);
     const vf beta2 = optim_set(o[2]), fresh2 = optim_set(1 - o[2]);
     OPTIM_FOR(r.n, {
-        const vf p = optim_load(r.p + i, w);
-        const vf g = vf_mul(sign, optim_load(r.g + i, w));
-        const vf m = optim_load(r.state[0] + i, w);
+        const vf p = vf_get(r.p + i, w);
+        const vf g = vf_mul(sign, vf_get(r.g + i, w));
+        const vf m = vf_get(r.state[0] + i, w);
         const vf u = vf_fma(beta1, m, vf_mul(fresh1, g));
         const vf whole = vf_sel(vf_eq(u, vf_zero()), u, vf_copysign(vf_set1(1), u));
         const vf way = vf_sel(vf_isnan(u), u, whole);     /* sign(0) = 0, sign(NaN) = NaN */
-        optim_store(r.p + i, vf_fnma(lr, way, vf_mul(keep, p)), w);
-        optim_store(r.state[0] + i, vf_fma(beta2, m, vf_mul(fresh2, g)), w);
+        vf_put(r.p + i, vf_fnma(lr, way, vf_mul(keep, p)), w);
+        vf_put(r.state[0] + i, vf_fma(beta2, m, vf_mul(fresh2, g)), w);
     })
     optim_end(c, &r);
 }
@@ -334,7 +326,7 @@ static void grad_scale_fwd(const fnn_call *c, const fnn_scratch *s)
     const float scale = *(const float *)c->buf[2];
     if (scale == 1) return;
     const vf by = vf_set1(scale);
-    SEGMENT_FOR(c, optim_store(x + i, vf_mul(by, optim_load(x + i, w)), w);)
+    SEGMENT_FOR(c, vf_put(x + i, vf_mul(by, vf_get(x + i, w)), w);)
 }
 
 /* ---- grad_clamp ---- x = min(max(x, -f0), f0), NaN stays NaN.  block: changed. */
@@ -342,14 +334,14 @@ static void grad_clamp_fwd(const fnn_call *c, const fnn_scratch *s)
 {
     (void)s;
     const vf high = vf_set1(c->f[0]), low = vf_neg(high);
-    SEGMENT_FOR(c, optim_store(x + i, vf_min(vf_max(optim_load(x + i, w), low), high), w);)
+    SEGMENT_FOR(c, vf_put(x + i, vf_min(vf_max(vf_get(x + i, w), low), high), w);)
 }
 
 /* ---- grad_zero ---- x = 0.  block: changed. */
 static void grad_zero_fwd(const fnn_call *c, const fnn_scratch *s)
 {
     (void)s;
-    SEGMENT_FOR(c, optim_store(x + i, vf_zero(), w);)
+    SEGMENT_FOR(c, vf_put(x + i, vf_zero(), w);)
 }
 
 #endif

@@ -15,14 +15,17 @@ typedef struct { uint64_t seed, offset; } rng_key;
 
 #define RNG_TASK 16                        /* blocks per iteration: 1024 numbers, about 1 us */
 
-/* The key of this draw, and the generator one step on.  The whole team; barrier at the end. */
-static inline rng_key rng_next(int64_t *state)
+/* The key of this draw, and the generator one step on.  The whole team; barrier at the end.  The
+ * step is one indivisible addition: two Python threads that draw at once get different offsets. */
+static inline rng_key rng_next(int64_t *state, const fnn_scratch *s)
 {
-    const rng_key key = {(uint64_t)state[0], (uint64_t)state[1]};
-    FNN_BARRIER                            /* all have read it */
+    rng_key *key = (rng_key *)s->shared;
     FNN_SINGLE
-    state[1] = (int64_t)(key.offset + 1);
-    return key;
+    {
+        key->seed = (uint64_t)state[0];
+        key->offset = (uint64_t)__atomic_fetch_add(state + 1, 1, __ATOMIC_RELAXED);
+    }
+    return *key;
 }
 
 /* How many of the 16 lanes at element i are among n. */
@@ -50,10 +53,9 @@ static inline int rng_lanes(int64_t i, int64_t n)
 static void uniform_fwd(const fnn_call *c, const fnn_scratch *s)
 {
     const int64_t n = c->dim[0];
-    const rng_key key = rng_next(c->buf[0]);
+    const rng_key key = rng_next(c->buf[0], s);
     const vf low = vf_set1(c->f[0]), span = vf_set1(c->f[1] - c->f[0]);
     float *y = c->buf[1];
-    (void)s;
     RNG_FOR(n, key, i, r,
         for (int k = 0; k < 4; k++) {
             const vf u = philox_uniform(r.w[k]);
@@ -68,10 +70,9 @@ static void uniform_fwd(const fnn_call *c, const fnn_scratch *s)
 static void normal_fwd(const fnn_call *c, const fnn_scratch *s)
 {
     const int64_t n = c->dim[0];
-    const rng_key key = rng_next(c->buf[0]);
+    const rng_key key = rng_next(c->buf[0], s);
     const vf mean = vf_set1(c->f[0]), std = vf_set1(c->f[1]);
     float *y = c->buf[1];
-    (void)s;
     RNG_FOR(n, key, i, r,
         for (int k = 0; k < 4; k += 2) {
             const vf u = philox_uniform_open(r.w[k]);
@@ -90,10 +91,9 @@ static void normal_fwd(const fnn_call *c, const fnn_scratch *s)
 static void bernoulli_fwd(const fnn_call *c, const fnn_scratch *s)
 {
     const int64_t n = c->dim[0], stride = c->dim[1];
-    const rng_key key = rng_next(c->buf[1]);
+    const rng_key key = rng_next(c->buf[1], s);
     const float *p = c->buf[0];
     float *y = c->buf[2];
-    (void)s;
     RNG_FOR(n, key, i, r,
         for (int k = 0; k < 4; k++) {
             const int64_t j = i + k * FNN_LANES;
@@ -112,9 +112,8 @@ static void randint_fwd(const fnn_call *c, const fnn_scratch *s)
 {
     const int64_t n = c->dim[0];
     const uint64_t low = (uint64_t)c->dim[1], range = (uint64_t)c->dim[2];
-    const rng_key key = rng_next(c->buf[0]);
+    const rng_key key = rng_next(c->buf[0], s);
     int64_t *y = c->buf[1];
-    (void)s;
     RNG_FOR(2 * n, key, i, r,
         uint32_t word[PHILOX_BLOCK];
         memcpy(word, &r, sizeof word);
@@ -145,9 +144,8 @@ static inline void dropout_apply(const float *x, float *y, int64_t n, rng_key ke
 
 static void dropout_fwd(const fnn_call *c, const fnn_scratch *s)
 {
-    const rng_key key = rng_next(c->buf[1]);
+    const rng_key key = rng_next(c->buf[1], s);
     int64_t *saved = c->buf[3];
-    (void)s;
     FNN_SINGLE
     saved[0] = (int64_t)key.seed, saved[1] = (int64_t)key.offset;
     dropout_apply(c->buf[0], c->buf[2], c->dim[0], key, c->f, 0);

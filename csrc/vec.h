@@ -89,6 +89,7 @@ VEC qm q_ieq(qi a, qi b) { return _mm512_cmpeq_epi32_mask((__m512i)a, (__m512i)b
 VEC qm q_igt(qi a, qi b) { return _mm512_cmpgt_epi32_mask((__m512i)a, (__m512i)b); }
 VEC qf q_sel(qm m, qf a, qf b) { return _mm512_mask_blend_ps(m, b, a); }
 VEC qi q_to_i(qf a) { return (qi)_mm512_cvtps_epi32(a); }
+VEC qi q_load_u8(const uint8_t *p) { return (qi)_mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)p)); }
 VEC qi q_mulhi(qi a, qi b)
 {
     __m512i x = (__m512i)a, y = (__m512i)b;
@@ -114,6 +115,7 @@ VEC qf q_rint(qf a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_
 VEC qf q_floor(qf a) { return _mm256_floor_ps(a); }
 VEC qf q_sel(qm m, qf a, qf b) { return _mm256_blendv_ps(b, a, (__m256)m); }
 VEC qi q_to_i(qf a) { return (qi)_mm256_cvtps_epi32(a); }
+VEC qi q_load_u8(const uint8_t *p) { return (qi)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)p)); }
 VEC qi q_mulhi(qi a, qi b)
 {
     __m256i x = (__m256i)a, y = (__m256i)b;
@@ -130,6 +132,7 @@ VEC qf q_half1(qf a) { return _mm256_permute_ps(a, 0xB1); }
 VEC qf q_half2(qf a) { return (qf){a[2], a[3], a[0], a[1]}; }
 VEC qf q_half1(qf a) { return (qf){a[1], a[0], a[3], a[2]}; }
 
+VEC qi q_load_u8(const uint8_t *p) { return (qi){p[0], p[1], p[2], p[3]}; }
 #if defined(__aarch64__) && !defined(__SSE2__)
 
 VEC qf q_set1(float x) { return (qf)vdupq_n_f32(x); }
@@ -441,5 +444,19 @@ VEC qf q_min(qf a, qf b) { return q_sel(q_ne(a, a), a, q_lesser(a, b)); }
 VEC_REDUCE(vf_hsum, q_add)
 VEC_REDUCE(vf_hmax, q_max)
 VEC_REDUCE(vf_hmin, q_min)
+
+/* 16 bytes, 0 .. 255, as floats; of the last only the first n are read. */
+VEC vf vf_load_u8(const uint8_t *p)
+{
+    vi r;
+    EACH(r.v[k] = q_load_u8(p + VEC_W * k))
+    return vi_to_vf(r);
+}
+VEC vf vf_load_u8_n(const uint8_t *p, int n)
+{
+    uint8_t t[FNN_LANES] = {0};
+    for (int i = 0; i < n; i++) t[i] = p[i];
+    return vf_load_u8(t);
+}
 
 #endif

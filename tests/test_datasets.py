@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastnn.data import DataLoader, datasets, read_idx
+import fastnn
+from fastnn.data import DataLoader, Normalize, Subset, TensorDataset, datasets, read_idx
 from fastnn.data.datasets import MNIST, Digits, load_digits, load_mnist
 from fastnn.data.download import download
-from fastnn.errors import CorruptFileError, IndexRangeError
+from fastnn.errors import CorruptFileError, DTypeError, IndexRangeError, ShapeError
 
 REAL_MNIST = Path(os.environ.get("FASTNN_DATA", "")) / "mnist"
 NAMES = [
@@ -385,3 +386,43 @@ def test_io_errors_stay_oserrors(tmp_path):
         read_idx(tmp_path)
     with pytest.raises(FileNotFoundError):
         read_idx(tmp_path / "absent")
+
+
+def test_normalize_of_a_batch_has_the_bits_of_numpy():
+    x = np.random.default_rng(0).integers(0, 256, (50, 3, 5, 7)).astype(np.uint8)
+    order = np.random.default_rng(1).permutation(50)
+    mean, std = np.float32([3, 100, 0]).reshape(3, 1, 1), np.float32([7, 0.3, 255]).reshape(3, 1, 1)
+    for data in (x, x.astype(np.float32)):
+        transform = Normalize([3, 100, 0], [7, 0.3, 255])
+        dataset = TensorDataset(data, np.arange(50), transform=transform)
+        images, labels = next(iter(DataLoader(Subset(dataset, order), batch_size=50)))
+        np.testing.assert_array_equal(images.numpy(), (data[order].astype(np.float32) - mean) / std)
+        assert labels.tolist() == order.tolist()
+        alone = images.numpy()[order.tolist().index(3)]
+        np.testing.assert_array_equal(dataset[3][0].numpy(), alone)
+
+
+def test_every_byte_over_many_divisors_is_rounded_as_a_division():
+    x = np.arange(256, dtype=np.uint8)[None]
+    for std in [*range(1, 300), 0.3081, 0.1, 1e-3, 58.395, 57.12, 1 / 3, 1e6]:
+        y = Normalize(0.4914, std)(x[0]).numpy()
+        low = x[0].astype(np.float32) - np.float32(0.4914)
+        np.testing.assert_array_equal(y, low / np.float32(std))
+
+
+def test_digits_with_normalize_are_the_normalised_digits():
+    plain, normal = Digits(), Digits(transform=Normalize(0.5, 0.25))
+    image = normal[7][0].numpy()
+    np.testing.assert_allclose(image, (plain[7][0].numpy() - 0.5) / 0.25, rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(image, normal.read_batch(np.array([7, 3]))[0].numpy()[0])
+
+
+def test_what_normalize_refuses():
+    with pytest.raises(ValueError, match="std"):
+        Normalize(0, [1, 0])
+    with pytest.raises(ShapeError, match="3 channels"):
+        Normalize([0, 0, 0], 1)(np.zeros((2, 4, 4), np.uint8))
+    with pytest.raises(DTypeError, match="int64"):
+        Normalize(0, 1)(np.zeros(3, np.int64))
+    with pytest.raises(IndexRangeError):
+        Normalize(0, 1).rows(fastnn.tensor(np.zeros((3, 2), np.uint8), "uint8"), np.array([3]))

@@ -1,6 +1,7 @@
 """The generator: its published test vectors, what it promises about states, and its statistics."""
 
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -216,3 +217,21 @@ def test_multinomial_weights():
     assert (first != 2).all() and (first[:, 0] != first[:, 1]).all()
     assert chi_square(np.bincount(first[:, 0], minlength=4)[live], expected)
     assert fastnn.multinomial(w, 3).shape == (3,)
+
+
+def test_threads_that_draw_at_once_never_draw_the_same():
+    drawn, start = [], threading.Barrier(4)
+
+    def draw():
+        start.wait()
+        for _ in range(100):                   # large enough to run without the interpreter's lock
+            drawn.append(fastnn.rand(100_000).numpy()[:4].tobytes())
+
+    fastnn.manual_seed(11)
+    threads = [threading.Thread(target=draw) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(drawn) == len(set(drawn)) == 400
+    assert fastnn.get_rng_state().tolist()[1] == 400

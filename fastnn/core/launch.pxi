@@ -219,6 +219,11 @@ def all_float32(*tensors):
     return True
 
 
+cdef int OUTSIDE = OPS["outside"]
+cdef enum:
+    CHECK_HERE = 1024                   # so few indices are checked before a kernel has begun
+
+
 def first_outside(Tensor t not None, long long low, long long high, skip=None):
     """Where, counted from 0, an int64 tensor first leaves low <= x < high; -1 if nowhere.
 
@@ -228,15 +233,20 @@ def first_outside(Tensor t not None, long long low, long long high, skip=None):
         raise DTypeError(f"first_outside: got {t.dtype.name}; need int64")
     realize(t)
     cdef const int64_t *x = <const int64_t *>t.data
-    cdef long long i, n = t.n, let = 0 if skip is None else skip
+    cdef int64_t i, let = 0 if skip is None else skip
     cdef bint skipping = skip is not None
-    with nogil:
-        for i in range(n):
-            if (x[i] < low or x[i] >= high) and not (skipping and x[i] == let):
-                break
-        else:
-            i = -1
-    return i
+    cdef fnn_call c
+    if t.n > CHECK_HERE and reference is None:
+        set_constants(&c, OUTSIDE, (t.n, low, high, let, skipping), ())
+        c.n_in = c.n_out = 1
+        c.buf[0] = t.data
+        c.buf[1] = &i
+        run(&c, 1, False, fnn_cost_ns(&c, False))
+        return i
+    for i in range(t.n):
+        if (x[i] < low or x[i] >= high) and not (skipping and x[i] == let):
+            return i
+    return -1
 
 
 def shares_memory(Tensor a not None, Tensor b not None):

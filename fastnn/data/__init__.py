@@ -21,11 +21,13 @@ from .samplers import (
     SubsetRandomSampler,
     WeightedRandomSampler,
 )
+from .transforms import Normalize
 
 __all__ = [
     "BatchSampler",
     "DataLoader",
     "Dataset",
+    "Normalize",
     "RandomSampler",
     "Sampler",
     "SequentialSampler",

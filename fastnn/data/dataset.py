@@ -11,7 +11,11 @@ import numpy.typing as npt
 
 from .. import _core
 from ..errors import DTypeError, GraphError, IndexRangeError, ShapeError
+from ..ops.checks import need_index
+from ..ops.indexing import take
+from .collate import default_collate
 from .sampling import SPLIT, check_seed, draw_seed, permutation
+from .transforms import Normalize
 
 __all__ = ["Dataset", "Subset", "TensorDataset", "random_split"]
 
@@ -37,15 +41,17 @@ class Dataset(Generic[T_co]):
 class TensorDataset(Dataset[tuple[Any, ...]]):
     """Rows of Tensors or arrays of equal length; sample i is ``(x[i], y[i], ...)``.
 
-    An index may be an int, or a slice, list, array or int Tensor for many rows at once.  Raises
-    `ShapeError` for unequal lengths, `IndexRangeError` past the end.
+    An index may be an int, or a slice, list, array or int Tensor for many rows at once. `transform`
+    is applied to each x; a `Normalize` to the whole batch as it is read.  Raises `ShapeError` for
+    unequal lengths, `IndexRangeError` past the end.
 
     >>> data = TensorDataset(np.zeros((5, 3)), np.arange(5))
     >>> data[[4, 1]][1].tolist()
     [4, 1]
     """
 
-    def __init__(self, *tensors: Any) -> None:
+    def __init__(self, *tensors: Any, transform: Callable[[Any], Any] | None = None) -> None:
+        self.transform = transform
         self.tensors = tuple(_core.as_tensor(tensor) for tensor in tensors)
         for i, tensor in enumerate(self.tensors):
             if tensor.requires_grad:
@@ -58,20 +64,23 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
             raise ShapeError(
                 f"TensorDataset: tensors: got shapes {shapes}; need one or more of equal length"
             )
-        self._arrays = tuple(tensor.numpy() for tensor in self.tensors)  # share the memory
+        self._data = tuple(tensor.detach() for tensor in self.tensors)  # share the memory
 
     def __len__(self) -> int:
-        return len(self._arrays[0])
+        return int(self._data[0].shape[0])
 
     def __getitem__(self, index: Any) -> tuple[Any, ...]:
         if isinstance(index, (int, np.integer)):
             row = position(index, len(self), "TensorDataset")
-            return tuple(_core.as_tensor(array[row, ...]) for array in self._arrays)
+            x, *others = [tensor[row] for tensor in self._data]
+            return (x if self.transform is None else self.transform(x), *others)
         return tuple(self.read_batch(_rows(index, len(self), "TensorDataset")))
 
     def read_batch(self, indices: Indices) -> list[Any]:
         """The batch of these rows, copied."""
-        return [_core.as_tensor(array.take(indices, 0)) for array in self._arrays]
+        rows = _core.as_tensor(indices)
+        x = read_rows(self._data[0], rows, self.transform)
+        return [x, *(take_rows(tensor, rows) for tensor in self._data[1:])]
 
 
 class Subset(Dataset[T_co]):
@@ -134,6 +143,21 @@ def _sizes(lengths: Sequence[float], n: int) -> list[int]:
     return sizes
 
 
+def take_rows(data: Any, rows: Any) -> Any:
+    """Samples of a Tensor of samples, copied by all threads."""
+    need_index("read_batch", "indices", rows, data.shape[0])
+    return take(data, 0, 1, rows)
+
+
+def read_rows(data: Any, rows: Any, transform: Callable[[Any], Any] | None) -> Any:
+    """Samples of a Tensor of samples, transformed: all at once if the transform can."""
+    if transform is None:
+        return take_rows(data, rows)
+    if isinstance(transform, Normalize):
+        return transform.rows(data, rows)
+    return default_collate([transform(data[i]) for i in rows.tolist()])
+
+
 def position(index: Any, n: int, op: str) -> int:
     """One index, maybe negative, as 0 .. n-1."""
     if not -n <= index < n:
@@ -171,6 +195,9 @@ def batch_reader(dataset: Any) -> Callable[[Indices], Any] | None:
     """
     if isinstance(dataset, (np.ndarray, _core.Tensor)):
         array = np.asarray(dataset)
+        data = _core.as_tensor(dataset).detach()
+        if data.data_ptr() == array.ctypes.data:
+            return lambda indices: take_rows(data, _core.as_tensor(indices))
         return lambda indices: _core.as_tensor(array.take(indices, 0))
     cls = type(dataset)
     if issubclass(cls, Subset) and cls.__getitem__ is Subset.__getitem__:

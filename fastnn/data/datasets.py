@@ -21,6 +21,7 @@ from .collate import default_collate
 from .dataset import Dataset, position
 from .download import download as _download
 from .idx import read_idx
+from .transforms import Normalize
 
 __all__ = ["MNIST", "MNIST_MIRRORS", "Digits", "load_digits", "load_mnist"]
 
@@ -110,25 +111,33 @@ class _Images(Dataset[tuple[Any, Any]]):
         self.data, self.targets, self._scale = data, targets, scale
         self.transform, self.target_transform = transform, target_transform
 
+    def _images(self, indices: Any) -> Any:
+        """float32 images (B, 1, H, W), normalised if that is the transform."""
+        data = _core.as_tensor(self.data)
+        data = _core.view(data, (len(self), 1, *data.shape[1:]))
+        if isinstance(self.transform, Normalize):
+            return self.transform.of_units(self._scale).rows(data, indices)
+        return Normalize(0, self._scale).rows(data, indices)
+
     def __len__(self) -> int:
         return len(self.data)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         row = position(index, len(self), type(self).__name__)
-        image: Any = _core.as_tensor(_scaled(self.data[row], self._scale)[None])
+        image: Any = self._images([row])[0]
         label: Any = int(self.targets[row])
-        if self.transform is not None:
+        if self.transform is not None and not isinstance(self.transform, Normalize):
             image = self.transform(image)
         if self.target_transform is not None:
             label = self.target_transform(label)
         return image, label
 
     def read_batch(self, indices: npt.NDArray[np.int64]) -> Any:
-        """The batch of these rows; without transforms in one step."""
-        if self.transform is not None or self.target_transform is not None:
+        """The batch of these rows; without transforms or with `Normalize` in one step."""
+        own = self.transform is None or isinstance(self.transform, Normalize)
+        if not own or self.target_transform is not None:
             return default_collate([self[i] for i in indices.tolist()])
-        images = _scaled(self.data.take(indices, 0), self._scale)[:, None]
-        return [_core.as_tensor(images), _core.as_tensor(self.targets.take(indices, 0))]
+        return [self._images(indices), _core.as_tensor(self.targets.take(indices, 0))]
 
 
 class Digits(_Images):

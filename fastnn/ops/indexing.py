@@ -20,7 +20,7 @@ from .checks import need_axis, need_float32, need_index, need_int, need_shape
 from .creation import arange, full
 from .movement import clone, expand, permute
 from .reduce import amax
-from .walks import STRIDED, Basic, Plan, basic_plan, kept, read, slab
+from .walks import STRIDED, Basic, Plan, basic_plan, kept, read, slab, slab_plan
 
 __all__ = [
     "chunk", "embedding", "gather", "index_select", "masked_select", "narrow", "nonzero", "one_hot",
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 TAKE, GATHER = OPS["take"], OPS["gather"]
-SCATTER, SCATTER_ADD = OPS["scatter"], OPS["scatter_add"]
+SCATTER, SCATTER_ADD, SCALED_ROWS = OPS["scatter"], OPS["scatter_add"], OPS["scaled_rows"]
 _I64, _BOOL = as_dtype("int64"), as_dtype("bool")
 
 
@@ -216,12 +216,12 @@ def _getitem(x: Tensor, key: Any) -> Tensor:
 # ---------------------------------------------------------------- parts
 
 
-def _axis(op: str, x: Tensor, dim: Any) -> tuple[int, int]:
+def _axis(op: str, shape: tuple[int, ...], dim: Any) -> tuple[int, int]:
     """An axis and its size; a tensor without axes has none."""
-    if x.ndim == 0:
+    if not shape:
         raise ShapeError(f"{op}: input: got a 0-dimensional tensor; need at least one axis")
-    d = need_axis(op, dim, x.ndim)
-    return d, x.shape[d]
+    d = need_axis(op, dim, len(shape))
+    return d, shape[d]
 
 
 def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
@@ -233,7 +233,7 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
         [2, 3, 4]
     """
     x = as_tensor(input)
-    d, n = _axis("narrow", x, dim)
+    d, n = _axis("narrow", x.shape, dim)
     a, k = need_int("narrow", "start", start), need_int("narrow", "length", length)
     a = a + n if a < 0 else a
     if not 0 <= a <= a + k <= n:
@@ -244,7 +244,7 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
 def select(input: Any, dim: int, index: int) -> Tensor:
     """One element of an axis, without the axis."""
     x = as_tensor(input)
-    d, n = _axis("select", x, dim)
+    d, n = _axis("select", x.shape, dim)
     i = need_int("select", "index", index)
     if not -n <= i < n:
         raise IndexRangeError(f"select: index: got {i}; need {-n} to {n - 1}")
@@ -259,25 +259,35 @@ def split(input: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor
         >>> [p.shape for p in fastnn.zeros(5, 2).split(2)]
         [(2, 2), (2, 2), (1, 2)]
     """
-    x = as_tensor(input)
-    (d, n), size = _axis("split", x, dim), split_size_or_sections
-    if hasattr(size, "__index__"):
-        step = index(size)
-        if step < 1:
-            raise ShapeError(f"split: split_size: got {step}; need at least 1")
-        sizes = [min(step, n - i) for i in range(0, n, step)] or [0]
+    x, size = as_tensor(input), split_size_or_sections
+    if type(size) is not int:
+        size = index(size) if hasattr(size, "__index__") else need_shape("split", (size,))
+    return tuple([read(x, plan) for plan in _split_plan(x.shape, x.dtype.itemsize, size, dim)])
+
+
+@kept
+def _split_plan(
+    shape: tuple[int, ...], itemsize: int, size: int | tuple[int, ...], dim: int
+) -> tuple[Plan, ...]:
+    """How to read each part of a split, of arguments yet unchecked."""
+    d, n = _axis("split", shape, dim)
+    if isinstance(size, int):
+        if size < 1:
+            raise ShapeError(f"split: split_size: got {size}; need at least 1")
+        sizes = [min(size, n - i) for i in range(0, n, size)] or [0]
     else:
-        sizes = list(need_shape("split", (size,)))
+        sizes = list(size)
         if sum(sizes) != n:
             raise ShapeError(f"split: sections: got {sizes}; need a sum of {n}")
     starts = [sum(sizes[:i]) for i in range(len(sizes))]
-    return tuple([slab(x, d, a, k) for a, k in zip(starts, sizes, strict=True)])
+    return tuple([slab_plan(shape, itemsize, d, a, k, False)
+                  for a, k in zip(starts, sizes, strict=True)])
 
 
 def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """An axis in at most `chunks` parts of equal size, but for the last."""
     x = as_tensor(input)
-    (d, n), k = _axis("chunk", x, dim), need_int("chunk", "chunks", chunks)
+    (d, n), k = _axis("chunk", x.shape, dim), need_int("chunk", "chunks", chunks)
     if k < 1:
         raise ShapeError(f"chunk: chunks: got {k}; need at least 1")
     return split(x, max(1, -(-n // k)), d)
@@ -286,7 +296,7 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 def unbind(input: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Every element of an axis, without the axis."""
     x = as_tensor(input)
-    d, n = _axis("unbind", x, dim)
+    d, n = _axis("unbind", x.shape, dim)
     return tuple([slab(x, d, i, 1, drop=True) for i in range(n)])
 
 
@@ -305,7 +315,7 @@ def index_select(input: Any, dim: int, index: Any) -> Tensor:
         [[3.0, 1.0]]
     """
     x, t = as_tensor(input), _indices("index_select", "index", index)
-    d, n = _axis("index_select", x, dim)
+    d, n = _axis("index_select", x.shape, dim)
     if t.ndim > 1:
         raise ShapeError(f"index_select: index: got shape {t.shape}; need one axis")
     need_index("index_select", "index", t, n)
@@ -336,6 +346,17 @@ def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Tensor
     return take(w, 0, 1, t, padding_idx % n)
 
 
+def scaled_rows(x: Tensor, rows: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """(x[rows] - mean) / std in float32 and one pass, for fastnn.data, which checks all of them.
+
+    x: (n, ...) of uint8 or float32; mean, std: one value for each of equal parts of a row.
+    """
+    shape = x.shape
+    inner, m = prod(shape[1:]), rows.numel()
+    dim = (m, shape[0], inner, inner // max(1, mean.numel()) or 1, x.dtype.itemsize)
+    return call(SCALED_ROWS, (x, rows, mean, std), ((m, *shape[1:]),), dim)
+
+
 def gather(input: Any, dim: int, index: Any) -> Tensor:
     """Elements along dim: for dim = 1, y[i][j] = x[i][index[i][j]].
 
@@ -350,7 +371,7 @@ def gather(input: Any, dim: int, index: Any) -> Tensor:
         [[2.0], [3.0]]
     """
     x, t = as_tensor(input), _indices("gather", "index", index)
-    d, n = _axis("gather", x, dim)
+    d, n = _axis("gather", x.shape, dim)
     x = _cut_to("gather", x, t, d)
     need_index("gather", "index", t, n)
     dims = (prod(x.shape[:d]), n, prod(x.shape[d + 1 :]), t.shape[d], x.dtype.itemsize)
@@ -379,7 +400,7 @@ def take_along_dim(input: Any, indices: Any, dim: int) -> Tensor:
         [[1.0, 2.0, 3.0]]
     """
     x, t = as_tensor(input), _indices("take_along_dim", "indices", indices)
-    d, n = _axis("take_along_dim", x, dim)
+    d, n = _axis("take_along_dim", x.shape, dim)
     if t.ndim != x.ndim:
         raise ShapeError(f"take_along_dim: indices: got shape {t.shape}; need {x.ndim} axes")
     sizes = [max(a, b) if a * b else 0 for a, b in zip(x.shape, t.shape, strict=True)]
@@ -427,7 +448,7 @@ def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
 def _scattered(op: str, input: Any, dim: int, index: Any, src: Any) -> Tensor:
     """Either of them."""
     x, t = as_tensor(input), _indices(op, "index", index)
-    d, n = _axis(op, x, dim)
+    d, n = _axis(op, x.shape, dim)
     part = _cut_to(op, x, t, d)
     v = src if isinstance(src, Tensor) else as_tensor(src)
     v = full(t.shape, v.item(), x.dtype) if v.ndim == 0 < t.ndim else _source(op, v, t.shape)

@@ -361,13 +361,12 @@ def _class_loss(
         raise ShapeError(f"{op}: input: got shape {shape}; need a row: the mean of nothing")
     w = _ABSENT if weight is None else _class_weight(op, weight, classes)
     t = _classes(op, target, shape, need, classes, ignored)
+    dim: tuple[int, ...] = (n, classes, d, mode, ignored, weight is not None)
     y = need if mode == NONE else ()
     if kernel == NLL_LOSS:
-        return call(kernel, (x, t, w), (y, (1,)),
-                    (n, classes, d, mode, ignored, weight is not None), f, 1)
+        return call(kernel, (x, t, w), (y, (1,)), dim, f, 1)
     recorded = x.requires_grad and _core.grad_enabled()
-    dim = (n, classes, d, mode, ignored, weight is not None, recorded)
-    return call(kernel, (x, t, w), (y, shape if recorded else _NO_SLOPE), dim, f, 1)
+    return call(kernel, (x, t, w), (y, shape if recorded else _NO_SLOPE), (*dim, recorded), f, 1)
 
 
 def _class_weight(op: str, weight: Any, classes: int) -> Tensor:

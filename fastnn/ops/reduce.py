@@ -240,7 +240,9 @@ def _max_or_min(op: str, x: Tensor, dim: Any, keepdim: bool) -> Any:
 
 
 def _arg(op: str, input: Any, dim: int | None, keepdim: bool) -> Tensor:
-    x = as_tensor(input).detach()
+    x = as_tensor(input)
+    if x.requires_grad:
+        x = x.detach()
     if dim is None:
         flat = _with_indices(op, view(x, (x.numel(),)), 0, False).indices
         return view(flat, (1,) * x.ndim if keepdim else ())

@@ -82,6 +82,19 @@ def take_grad(
     return [dx, None]
 
 
+def outside(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
+    bad = (ins[0] < dim[1]) | (ins[0] >= dim[2])
+    if dim[4]:
+        bad &= ins[0] != dim[3]
+    return (np.int64(np.argmax(bad) if bad.any() else -1),)
+
+
+def scaled_rows(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
+    x, index, mean, std = ins
+    rows = x.reshape(dim[1], dim[2])[index].astype(mean.dtype)
+    return ((rows - np.repeat(mean, dim[3])) / np.repeat(std, dim[3]),)
+
+
 def _columns(index: np.ndarray, dim: list[int]) -> tuple[np.ndarray, ...]:
     """The elements that an index of shape (outer, m, inner) names."""
     index = index.reshape(dim[0], dim[3], dim[2])

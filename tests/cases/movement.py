@@ -3,6 +3,8 @@
 import numpy as np
 
 import fastnn
+from fastnn import _core
+from fastnn.data import Normalize
 from fastnn.nn import functional as F
 
 from . import Case, randn
@@ -16,6 +18,11 @@ def integers(*shapes, dtype="int64"):
 def moved(op, fn, shape, name, **options):
     """A case that moves bits: kernel and reference agree exactly."""
     return Case(op, fn, randn(shape), name, exact=True, **options)
+
+
+def pixels(dtype):
+    """Samples of two channels, no multiple of a vector."""
+    return lambda rng: (rng.integers(0, 256, (4, 2, 5, 7)).astype(dtype),)
 
 
 CASES = [
@@ -80,6 +87,17 @@ CASES = [
          big=True),
     Case("take", lambda x: x[np.arange(3001) % 100], randn((130,)), "elements", big=True),
     Case("take", lambda x: x[[1, 2]], integers((4, 3), dtype="int16"), "int16", grad=False),
+    *(Case("outside", lambda x, d=d: _core.call(_core.OPS["outside"], (x,), ((),),
+                                                (x.numel(), *d), (), 0, (fastnn.int64,)),
+           lambda rng: (np.arange(9001),), name, grad=False)
+      for name, d in (("none", (0, 9001, 0, 0)), ("end", (0, 9000, 0, 0)),
+                      ("middle", (0, 5000, 0, 0)), ("first", (1, 9001, 0, 0)),
+                      ("skipped", (1, 9001, 0, 1)))),
+    Case("take", lambda w: F.embedding(np.arange(2**17 + 9) % 2500, w), randn((2600, 1)),
+         "segments", big=True, rtol=1e-5),
+    *(Case("scaled_rows", lambda x, m=m, s=s: Normalize(m, s).rows(x, np.array([2, 0, 2])),
+           pixels(d), f"{d}-{k}", grad=False)
+      for d in ("uint8", "float32") for k, m, s in (("one", 3, 7), ("each", (3, -1), (7, 0.5)))),
     Case("gather", lambda x: x.gather(1, np.array([[0, 0], [2, 1]])), randn((2, 3)), "rows"),
     Case("gather", lambda x: x.gather(0, np.array([[0, 1, 1], [1, 1, 0], [0, 0, 0]])),
          randn((2, 3)), "columns"),
