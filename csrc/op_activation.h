@@ -42,26 +42,9 @@ VEC vf silu_slope(vf x)
 }
 UNARY(silu, vf_silu(x), x, vf_mul(dy, silu_slope(x)))
 
-/* y = x Phi(x), Phi the normal distribution; y' = Phi(x) + x phi(x).  Flat beyond +-16. */
-VEC vf gelu_slope(vf x)
-{
-    const vf z = vf_between(x, -16.0f, 16.0f), half = vf_set1(0.5f);
-    const vf density = vf_mul(vf_set1(0.39894228f), vf_exp(vf_mul(vf_mul(z, z), vf_neg(half))));
-    const vf mass = vf_fma(half, vf_erf(vf_mul(z, vf_set1(0.70710678f))), half);
-    return vf_fma(z, density, mass);
-}
-UNARY(gelu, vf_gelu(x), x, vf_mul(dy, gelu_slope(x)))
-
-/* y = x (1 + t) / 2, t = tanh(k (x + 0.044715 x^3)), k = sqrt(2 / pi). */
-VEC vf gelu_tanh_slope(vf x)
-{
-    const vf z = vf_between(x, -16.0f, 16.0f), half = vf_set1(0.5f), one = vf_set1(1.0f);
-    const vf k = vf_set1(0.79788456f), zz = vf_mul(z, z);
-    const vf t = vf_tanh(vf_mul(vf_mul(k, z), vf_fma(vf_set1(0.044715f), zz, one)));
-    const vf dt = vf_mul(vf_fnma(t, t, one), vf_mul(k, vf_fma(vf_set1(0.134145f), zz, one)));
-    return vf_mul(half, vf_fma(z, dt, vf_add(one, t)));
-}
-UNARY(gelu_tanh, vf_gelu_tanh(x), x, vf_mul(dy, gelu_tanh_slope(x)))
+/* y = x Phi(x), Phi the normal distribution; and what tanh makes of it. */
+UNARY(gelu, vf_gelu(x), x, vf_mul(dy, vf_gelu_slope(x)))
+UNARY(gelu_tanh, vf_gelu_tanh(x), x, vf_mul(dy, vf_gelu_tanh_slope(x)))
 
 /* y = log(1 + exp(p x)) / p, and y = x where p x > q. */
 UNARY(softplus, vf_sel(vf_gt(vf_mul(x, p), q), x, vf_div(vf_softplus(vf_mul(x, p)), p)), x,

@@ -102,7 +102,6 @@ VEC vf sign_of(vf x)                            /* -1, 0, 1, or NaN */
     return vf_sel(vf_ne(vf_abs(x), vf_zero()), vf_sel(vf_isnan(x), x, one), vf_zero());
 }
 
-VEC vf rsqrt_of(vf x) { return vf_div(vf_set1(1.0f), vf_sqrt(x)); }
 VEC vf ceil_of(vf x) { return vf_neg(vf_floor(vf_neg(x))); }
 
 LANEWISE(vf_sin, sinf)
@@ -126,7 +125,7 @@ UNARY(log2, vf_log2(x), x, vf_div(dy, vf_mul(x, vf_set1(0x1.62e43p-1f))))
 UNARY(log10, vf_log10(x), x, vf_div(dy, vf_mul(x, vf_set1(0x1.26bb1cp+1f))))
 UNARY(erf, vf_erf(x), x, vf_mul(dy, erf_slope(x)))
 UNARY(sqrt, vf_sqrt(x), y, vf_div(dy, vf_add(y, y)))
-UNARY(rsqrt, rsqrt_of(x), y, vf_mul(vf_mul(dy, vf_set1(-0.5f)), vf_mul(y, vf_mul(y, y))))
+UNARY(rsqrt, vf_rsqrt(x), y, vf_mul(vf_mul(dy, vf_set1(-0.5f)), vf_mul(y, vf_mul(y, y))))
 UNARY(reciprocal, vf_div(vf_set1(1.0f), x), y, vf_neg(vf_mul(dy, vf_mul(y, y))))
 UNARY(square, vf_mul(x, x), x, vf_mul(dy, vf_add(x, x)))
 UNARY(sin, vf_sin(x), x, vf_mul(dy, vf_cos(x)))

@@ -20,6 +20,7 @@
 
 #define FNN_LANES 16
 #define VEC static inline __attribute__((always_inline))
+#define VEC_TABLE static const float __attribute__((aligned(64)))
 
 #if defined(__AVX512F__)
 #include <immintrin.h>
@@ -69,7 +70,7 @@ typedef struct { qm v[VEC_K]; } vm;
 
 /* ---- what differs between instruction sets --------------------------------------------------
  * q_greater(a,b) = a > b ? a : b and q_lesser(a,b) = a < b ? a : b, hence b if either is NaN.
- * q_half4/8(a): the lanes 4 / 8 apart exchanged.                                               */
+ * q_half4/8(a): the lanes 4 / 8 apart exchanged.  q_pick, q_pick4(t, i) = t[i & 15], t[i & 3] of aligned floats. */
 
 #if VEC_K == 1
 
@@ -97,6 +98,11 @@ VEC qi q_mulhi(qi a, qi b)
     __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(x, 32), _mm512_srli_epi64(y, 32));
     return (qi)_mm512_mask_blend_epi32(0xAAAA, even, odd);
 }
+VEC qf q_pick(const float *t, qi i) { return _mm512_permutexvar_ps((__m512i)i, _mm512_load_ps(t)); }
+VEC qf q_pick4(const float *t, qi i)
+{
+    return _mm512_permutevar_ps(_mm512_broadcast_f32x4(_mm_load_ps(t)), (__m512i)i);
+}
 VEC qf q_half8(qf a) { return _mm512_shuffle_f32x4(a, a, 0x4E); }
 VEC qf q_half4(qf a) { return _mm512_shuffle_f32x4(a, a, 0xB1); }
 VEC qf q_half2(qf a) { return _mm512_permute_ps(a, 0x4E); }
@@ -122,6 +128,16 @@ VEC qi q_mulhi(qi a, qi b)
     __m256i even = _mm256_srli_epi64(_mm256_mul_epu32(x, y), 32);
     __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64(x, 32), _mm256_srli_epi64(y, 32));
     return (qi)_mm256_blend_epi32(even, odd, 0xAA);
+}
+VEC qf q_pick(const float *t, qi i)
+{
+    __m256 low = _mm256_permutevar8x32_ps(_mm256_load_ps(t), (__m256i)i);
+    __m256 high = _mm256_permutevar8x32_ps(_mm256_load_ps(t + 8), (__m256i)i);
+    return _mm256_blendv_ps(low, high, (__m256)(i << 28));
+}
+VEC qf q_pick4(const float *t, qi i)
+{
+    return _mm256_permutevar_ps(_mm256_broadcast_ps((const __m128 *)t), (__m256i)i);
 }
 VEC qf q_half4(qf a) { return _mm256_permute2f128_ps(a, a, 1); }
 VEC qf q_half2(qf a) { return _mm256_permute_ps(a, 0x4E); }
@@ -160,8 +176,27 @@ VEC qi q_mulhi(qi a, qi b)
     uint64x2_t hi = vmull_high_u32((uint32x4_t)a, (uint32x4_t)b);
     return (qi)vuzp2q_u32((uint32x4_t)lo, (uint32x4_t)hi);
 }
+VEC qf q_pick(const float *t, qi i)
+{
+    qi at = (i & 15) * 0x04040404 + 0x03020100;      /* the four bytes of each */
+    return (qf)vqtbl4q_u8(vld1q_u8_x4((const uint8_t *)t), (uint8x16_t)at);
+}
+VEC qf q_pick4(const float *t, qi i)
+{
+    qi at = (i & 3) * 0x04040404 + 0x03020100;
+    return (qf)vqtbl1q_u8(vld1q_u8((const uint8_t *)t), (uint8x16_t)at);
+}
 
-#else /* no FMA, no rounding instruction */
+#else /* no FMA, no rounding instruction, no lookup */
+
+VEC qf q_pick(const float *t, qi i)
+{
+    return (qf){t[i[0] & 15], t[i[1] & 15], t[i[2] & 15], t[i[3] & 15]};
+}
+VEC qf q_pick4(const float *t, qi i)
+{
+    return (qf){t[i[0] & 3], t[i[1] & 3], t[i[2] & 3], t[i[3] & 3]};
+}
 
 VEC qf q_fma(qf a, qf b, qf c) { return a * b + c; }
 VEC qf q_fnma(qf a, qf b, qf c) { return c - a * b; }
@@ -250,6 +285,10 @@ VEC vi vf_as_vi(vf a) { vi r; EACH(r.v[k] = (qi)a.v[k]) return r; }
 VEC vf vi_as_vf(vi a) { vf r; EACH(r.v[k] = (qf)a.v[k]) return r; }
 VEC vi vf_to_vi(vf a) { vi r; EACH(r.v[k] = q_to_i(a.v[k])) return r; }    /* needs |a| < 2^31 */
 VEC vf vi_to_vf(vi a) { vf r; EACH(r.v[k] = __builtin_convertvector((qs)a.v[k], qf)) return r; }
+
+/* Lanes t[i & 15] of 16 numbers, t[i & 3] of 4: much cheaper without AVX-512. */
+VEC vf vf_pick(const float *t, vi i) { vf r; EACH(r.v[k] = q_pick(t, i.v[k])) return r; }
+VEC vf vf_pick4(const float *t, vi i) { vf r; EACH(r.v[k] = q_pick4(t, i.v[k])) return r; }
 
 /* ---- masks --------------------------------------------------------------------------------- */
 
@@ -409,13 +448,13 @@ VEC vf vf_lesser(vf a, vf b) { EACH(a.v[k] = q_lesser(a.v[k], b.v[k])) return a;
 VEC vf vf_max(vf a, vf b) { return vf_sel(vf_isnan(a), a, vf_greater(a, b)); }
 VEC vf vf_min(vf a, vf b) { return vf_sel(vf_isnan(a), a, vf_lesser(a, b)); }
 
-/* x * 2^n with one rounding, for integers n in [-252, 254]. */
+/* x * 2^floor(n) with one rounding, for n in [-252, 255). */
 VEC vf vf_scale2(vf x, vf n)
 {
 #if VEC_K == 1
     return (vf){{_mm512_scalef_ps(x.v[0], n.v[0])}};
 #else
-    vi i = vf_to_vi(n), half = vi_sar(i, 1), one = vi_set1(0x3f800000);
+    vi i = vf_to_vi(vf_floor(n)), half = vi_sar(i, 1), one = vi_set1(0x3f800000);
     vf a = vi_as_vf(vi_add(vi_shl(half, 23), one));
     vf b = vi_as_vf(vi_add(vi_shl(vi_sub(i, half), 23), one));
     return vf_mul(vf_mul(x, a), b);

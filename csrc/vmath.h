@@ -12,7 +12,7 @@
 #ifndef FNN_VMATH_H
 #define FNN_VMATH_H
 
-#include "vec.h"
+#include "vmath_tables.h"
 
 /* c0 + x (c1 + x (c2 + ...)) */
 #define VEC_POLY(x, ...)                                                                    \
@@ -51,35 +51,61 @@ VEC vf vf_two_prod(vf a, vf b, vf *err)
     return p;
 }
 
+/* c[0] + t (c[1] + ... + t c[degree]), each lane with the coefficients of its interval */
+VEC vf vf_piece_(const float (*c)[16], int degree, vi interval, vf t)
+{
+    vf p = vf_pick(c[degree], interval);
+    for (int k = degree - 1; k >= 0; k--) p = vf_fma(p, t, vf_pick(c[k], interval));
+    return p;
+}
+
 /* ---- exponentials --------------------------------------------------------------------------
- * All start from x = n ln 2 + r with |r| <= ln(2) / 2.  Adding 1.5 * 2^23 rounds to an integer. */
-#define VEC_LN2_HI 0x1.62e4p-1f            /* short: its product with n is exact */
-#define VEC_LN2_LO 0x1.7f7d1cp-20f
+ * Adding 1.5 * 2^23 rounds to an integer, 1.5 * 2^21 to a quarter. */
 
-VEC vf vf_reduce_(vf x, vf *n)
-{
-    vf round = vf_set1(0x1.8p23f);
-    *n = vf_sub(vf_fma(x, vf_set1(0x1.715476p0f), round), round);
-    return vf_fnma(*n, vf_set1(VEC_LN2_LO), vf_fnma(*n, vf_set1(VEC_LN2_HI), x));
-}
+/* exp(x) = 2^floor(n) T (1 + p): n is the multiple of 1/4 nearest to x / ln 2, |p| < 0.091, T = 2^(n -
+ * floor(n)), and `bits` ends in the bits of 4 n. */
+typedef struct { vf n, T, p; vi bits; } vec_power;
 
-/* (exp(r) - 1 - r - r^2/2) / r^3 */
-VEC vf vf_exp_cubic_(vf r)
+VEC vec_power vf_power_(vf x)
 {
-    return VEC_POLY(r, 0.166666657f, 0.041666463f, 0.00833357126f, 0.00139350875f, 0.000197394751f);
-}
-
-/* exp(r) - 1 */
-VEC vf vf_exp_tail_(vf r)
-{
-    return vf_fma(vf_mul(r, r), vf_fma(vf_exp_cubic_(r), r, vf_set1(0.5f)), r);
+    VEC_TABLE quarters[4] = {1.0f, 0x1.306fep0f, 0x1.6a09e6p0f, 0x1.ae89fap0f};
+    vf round = vf_set1(0x1.8p21f), m = vf_fma(x, vf_set1(0x1.715476p0f), round);
+    vec_power e = {.n = vf_sub(m, round), .bits = vf_as_vi(m)};
+    vf r = vf_fnma(e.n, vf_set1(0x1.62ep-1f), x);          /* short: its product with n is exact */
+    r = vf_fnma(e.n, vf_set1(0x1.0bfbe8p-15f), r);
+    e.p = vf_fma(vf_mul(r, r), VEC_POLY(r, 0.500000179f, 0.166721031f, 0.0416450873f), r);
+    e.T = vf_pick4(quarters, e.bits);
+    return e;
 }
 
 /* exp(x).  0.98 ULP (base 0.95) */
 VEC vf vf_exp(vf x)
 {
-    vf n, r = vf_reduce_(vf_at_most(vf_at_least(x, -104.0f), 89.0f), &n);
-    return vf_scale2(vf_add(vf_set1(1.0f), vf_exp_tail_(r)), n);
+    vec_power e = vf_power_(vf_at_most(vf_at_least(x, -104.0f), 89.0f));
+    return vf_scale2(vf_fma(e.T, e.p, e.T), e.n);
+}
+
+/* exp(x) for x <= 88, the same bits in fewer operations; zero below -87.3 */
+VEC vf vf_exp_low(vf x)
+{
+#if VEC_FMA
+    vec_power e = vf_power_(vf_at_least(x, -88.0f));
+    vi scale = vi_shl(vi_and(e.bits, vi_set1(~3)), 21);    /* floor(n) as an exponent */
+    vf s = vi_as_vf(vi_add(vf_as_vi(e.T), scale));         /* 2^floor(n) T, no number below 2^-126 */
+    return vf_fma(s, e.p, s);
+#else
+    return vf_exp(x);                                      /* the product s p could be flushed */
+#endif
+}
+
+/* x = n ln 2 + r with |r| <= ln(2) / 2 */
+#define VEC_LN2_HI 0x1.62e4p-1f            /* short: its product with n is exact */
+#define VEC_LN2_LO 0x1.7f7d1cp-20f
+VEC vf vf_reduce_(vf x, vf *n)
+{
+    vf round = vf_set1(0x1.8p23f);
+    *n = vf_sub(vf_fma(x, vf_set1(0x1.715476p0f), round), round);
+    return vf_fnma(*n, vf_set1(VEC_LN2_LO), vf_fnma(*n, vf_set1(VEC_LN2_HI), x));
 }
 
 /* exp(x) - 1 = 2 (s (1 + r + h) - 1/2), s = 2^(n - 1), with the rounding of s r + s - 1/2 kept.
@@ -90,7 +116,9 @@ VEC vf vf_expm1(vf x)
     vf bounded = vf_at_most(vf_at_least(x, -20.0f), 89.0f), r = vf_reduce_(bounded, &n);
     vf rest = vf_sub(vf_fnma(n, vf_set1(VEC_LN2_HI), bounded), r);   /* what rounding took from r */
     rest = vf_fnma(n, vf_set1(VEC_LN2_LO), rest);
-    vf z = vf_mul(r, r), h = vf_fma(z, half, vf_fma(vf_mul(z, r), vf_exp_cubic_(r), rest));
+    vf cubic = VEC_POLY(r, 0.166666657f, 0.041666463f, 0.00833357126f, 0.00139350875f,
+                        0.000197394751f);                      /* (exp(r) - 1 - r - r^2/2) / r^3 */
+    vf z = vf_mul(r, r), h = vf_fma(z, half, vf_fma(vf_mul(z, r), cubic, rest));
     vf s = vf_two_to(vf_sub(n, vf_set1(1.0f)));
     vf c = vf_sub(s, half), c_err = vf_sub(vf_sub(s, c), half);
     vf t = vf_fma(s, r, c), t_err = vf_add(vf_fma(s, r, vf_sub(c, t)), c_err);
@@ -98,33 +126,32 @@ VEC vf vf_expm1(vf x)
     return vf_sel(vf_lt(vf_abs(x), vf_set1(0x1p-26f)), x, vf_add(y, y));
 }
 
-/* tanh(x): x + x^3 P(x^2) below 0.55, 1 - 2 / (exp(2 |x|) + 1) above.  1.45 ULP (base 1.43) */
-VEC vf vf_tanh(vf x)
-{
-    vf a = vf_at_most(vf_abs(x), 9.1f), z = vf_mul(a, a), n;
-    vf p = VEC_POLY(z, -0.333333164f, 0.133325443f, -0.0538475476f, 0.021050714f,
-                    -0.0062428494f);
-    vf small = vf_fma(vf_mul(a, z), p, a);
-    vf w = vf_exp_tail_(vf_reduce_(vf_add(a, a), &n)), s = vf_two_to(n);
-    vf one = vf_set1(1.0f), d = vf_add(vf_fma(s, w, s), one);
-    vf large = vf_sub(one, vf_div(vf_set1(2.0f), d));
-    return vf_copysign(vf_sel(vf_lt(a, vf_set1(0.55f)), small, large), x);
-}
-
-/* 1 / (1 + exp(-x)); d + d_err = 1 + s (1 + w).  1.44 ULP (base 1.47) */
+/* 1 / (1 + exp(-x)) = s - s q where q = e / (1 + e), e = exp(-|x|), and s = 1, or e for negative x.
+ * 1.44 ULP (base 1.47) */
 VEC vf vf_sigmoid(vf x)
 {
-    vf one = vf_set1(1.0f), n;
-    vf r = vf_reduce_(vf_at_most(vf_at_least(vf_neg(x), -80.0f), 88.0f), &n);
-    vf w = vf_exp_tail_(r), s = vf_two_to(n);
-    vf c = vf_add(s, one), c_err = vf_add(vf_sub(s, c), one);
-    vf d = vf_fma(s, w, c), d_err = vf_add(vf_fma(s, w, vf_sub(c, d)), c_err);
-    vf y = vf_div(one, d);
-    return vf_fnma(vf_mul(y, d_err), y, y);
+    vf one = vf_set1(1.0f), e = vf_exp_low(vf_neg(vf_abs(x)));
+    vf q = vf_div(e, vf_add(e, one)), s = vf_sel(vf_lt(x, vf_zero()), e, one);
+    return vf_fnma(s, q, s);
 }
 
 /* x sigmoid(x).  2.42 ULP (base 2.29); below -87, where the sigmoid is flushed, 2e-36 absolute */
 VEC vf vf_silu(vf x) { return vf_mul(vf_at_least(x, -128.0f), vf_sigmoid(x)); }
+
+/* ---- roots ---------------------------------------------------------------------------------- */
+
+/* 1 / sqrt(x): y (3 - x y^2) / 2 from y near it, where x y = h + h_err.  0.51 ULP */
+VEC vf vf_rsqrt(vf x)
+{
+    vf one = vf_set1(1.0f), h_err;
+    vm low = vf_lt(x, one);                                /* away from what would be flushed */
+    x = vf_sel(low, vf_mul(x, vf_set1(0x1p64f)), x);
+    vf y = vf_div(one, vf_sqrt(x)), h = vf_two_prod(x, y, &h_err);
+    vf rest = vf_fnma(h_err, y, vf_fnma(h, y, one));
+    vf better = vf_fma(vf_mul(y, vf_set1(0.5f)), rest, y);
+    y = vf_sel(vf_isnan(rest), y, better);                 /* 0, inf, negative */
+    return vf_sel(low, vf_mul(y, vf_set1(0x1p32f)), y);
+}
 
 /* ---- logarithms ----------------------------------------------------------------------------- */
 
@@ -175,59 +202,72 @@ VEC vf vf_log1p(vf x)
     return vf_log_edges_(y, u);
 }
 
-/* log(1 + exp(x)) = max(x, 0) + log(1 + e), e = exp(-|x|).  1.65 ULP (base 1.60) */
+/* log(1 + exp(x)) = max(x, 0) + log(1 + e), e = exp(-|x|) with what rounding took from T. */
 VEC vf vf_softplus(vf x)
 {
+    VEC_TABLE rest_of_T[4] = {0.0f, 3.19341815e-08f, 1.71142709e-08f, -1.47196051e-08f};
     vf one = vf_set1(1.0f), half = vf_set1(0.5f);
-    vf e = vf_exp(vf_neg(vf_abs(x)));
+    vec_power w = vf_power_(vf_at_least(vf_neg(vf_abs(x)), -104.0f));
+    vf e = vf_fma(w.T, vf_add(w.p, vf_pick4(rest_of_T, w.bits)), w.T);
+    e = vf_scale2(e, w.n);
     vm low = vf_lt(e, half);
     vf f = vf_sel(low, e, vf_fma(e, half, vf_neg(half)));
     return vf_add(vf_greater(vf_zero(), x), vf_log_core_(f, vf_sel(low, vf_zero(), one)));
 }
 
-/* ---- error function, GELU ------------------------------------------------------------------- */
-
 /* erf(x): x P(x^2) below 0.84375, 1 - exp(P(|x|)) above.  1.70 ULP (base 1.77) */
 VEC vf vf_erf(vf x)
 {
-    vf z = vf_mul(x, x), a = vf_abs(x), n;
+    vf z = vf_mul(x, x), a = vf_abs(x);
     vf p = VEC_POLY(z, 5.42643122e-08f, -0.376125753f, 0.112827584f, -0.026804287f,
                     0.0050541088f, -0.000633334799f);
     vf small = vf_fma(x, p, vf_mul(x, vf_set1(1.12837911f)));
     vf l = VEC_POLY(vf_at_most(a, 4.0f), -9.39098609e-05f, -1.12810719f, -0.636437297f,
                     -0.104600891f, 0.0225567278f, -0.00312767271f, 0.000204712866f);
-    vf w = vf_exp_tail_(vf_reduce_(l, &n)), s = vf_two_to(n);
-    vf large = vf_copysign(vf_sub(vf_set1(1.0f), vf_fma(s, w, s)), x);
+    vf large = vf_copysign(vf_sub(vf_set1(1.0f), vf_exp_low(l)), x);
     return vf_sel(vf_lt(a, vf_set1(0.84375f)), small, large);
 }
 
-/* x Phi(x) = 2 max(x/2, 0) - a/2 erfc(a / sqrt(2)), a = |x|, where erfc is exp(-a^2/2) P(a)/Q(a).
- * Halving first keeps tiny results right: both terms are flushed to zero, or none.
- * 3.16 ULP (base 3.4) from -1 up, 6 ULP (base 8) in the tail below. */
-VEC vf vf_gelu(vf x)
+/* ---- by intervals ---- a = |x| falls into one of 16, each with a polynomial of its own. */
+
+/* tanh(x), by the exponent of a + 5/8 and two more bits.  1.45 ULP (base 1.43) */
+VEC vf vf_tanh(vf x)
 {
-    vf a = vf_at_most(vf_abs(x), 14.5f), half = vf_set1(0.5f), n;
-    vf top = vi_as_vf(vi_and(vf_as_vi(a), vi_set1(~0xfff)));               /* its square is exact */
-    vf z = vf_mul(vf_mul(top, top), half);
-    vf z_err = vf_mul(vf_mul(vf_sub(a, top), vf_add(a, top)), half);
-    vf r = vf_sub(vf_reduce_(vf_neg(z), &n), z_err);
-    vf w = vf_exp_tail_(r);
-    vf p = VEC_POLY(a, 0.870001912f, 0.361554384f, 0.079598546f, 0.00798168313f);
-    vf q = VEC_POLY(a, 1.0f, 1.66788673f, 1.19233203f, 0.462976545f, 0.0997695178f,
-                    0.0100034093f);
-    vf h = vf_mul(a, half), t = vf_div(vf_fma(vf_mul(h, a), p, h), q);
-    vf tail = vf_scale2(vf_fma(t, w, t), n);
-    vf positive = vf_mul(vf_greater(vf_zero(), x), half);
-    return vf_sub(vf_add(positive, positive), tail);
+    vf a = vf_at_most(vf_abs(x), 9.1f);
+    vi interval = vi_shr(vf_as_vi(vf_add(a, vf_set1(0.625f))), 21);
+    vf t = vf_sub(a, vf_pick(vec_tanh_table[0], interval));
+    return vf_copysign(vf_piece_(vec_tanh_table + 1, 5, interval, t), x);
 }
 
-/* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) = x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)).
- * 2.70 ULP (base 2.66) from -1 up, 4.5e-8 absolute below. */
-VEC vf vf_gelu_tanh(vf x)
+/* f(a) by intervals around the multiples of 13/32; the last one is constant */
+VEC vf vf_even_(const float (*table)[16], int degree, vf x)
 {
-    vf z = vf_mul(x, vf_fma(vf_mul(x, x), vf_set1(0.0713548162726f), vf_set1(1.59576912161f)));
-    return vf_mul(vf_at_least(x, -32.0f), vf_sigmoid(z));
+    vf a = vf_at_most(vf_abs(x), 195.0f / 32), round = vf_set1(0x1.8p23f);
+    vf m = vf_fma(a, vf_set1(32.0f / 13), round), n = vf_sub(m, round);
+    return vf_piece_(table, degree, vf_as_vi(m), vf_fnma(n, vf_set1(13.0f / 32), a));
 }
+
+/* x F(x) = max(x, 0) - a F(-a) where F(-a) = 1 - F(a).  Halving keeps tiny results right: both
+ * terms are flushed to zero, or none. */
+VEC vf vf_gate_(const float (*table)[16], vf x)
+{
+    vf half = vf_mul(vf_greater(vf_set1(-0.0f), x), vf_set1(0.5f));
+    return vf_sub(vf_add(half, half), vf_even_(table, 6, x));
+}
+
+/* F(x) + x F'(x) = 1/2 + an odd function */
+VEC vf vf_gate_slope_(const float (*table)[16], vf x)
+{
+    return vf_add(vf_set1(0.5f), vf_copysign(vf_even_(table, 5, x), x));
+}
+
+/* x Phi(x), Phi the normal distribution. */
+VEC vf vf_gelu(vf x) { return vf_gate_(vec_gelu_table, x); }
+VEC vf vf_gelu_slope(vf x) { return vf_gate_slope_(vec_gelu_slope_table, x); }
+
+/* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))). */
+VEC vf vf_gelu_tanh(vf x) { return vf_gate_(vec_gelu_tanh_table, x); }
+VEC vf vf_gelu_tanh_slope(vf x) { return vf_gate_slope_(vec_gelu_tanh_slope_table, x); }
 
 /* ---- powers --------------------------------------------------------------------------------- */
 

@@ -1,74 +1,72 @@
 """vec.h and vmath.h, compiled alone for each ISA of this machine (tests/exhaustive/README.md)."""
 
-import platform
+import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 CSRC, PROGRAMS = ROOT / "csrc", ROOT / "tests" / "exhaustive"
-STEP = "4099"
-X86_FLAGS = {
-    "base": "",
-    "avx2": "-mavx2 -mfma -mf16c",
-    "avx512": "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512",
-}
-X86_NEEDS = {
-    "base": set(),
-    "avx2": {"avx2", "fma", "f16c"},
-    "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl"},
-}
+sys.path.insert(0, str(PROGRAMS))
+
+import run as exhaustive  # noqa: E402
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("gcc") is None,
+    reason="needs gcc to compile tests/exhaustive; install gcc to run these tests",
+)
 
 
-def isas() -> list[str]:
-    if platform.machine() not in ("x86_64", "AMD64"):
-        return ["native"]
-    try:
-        words = set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:
-        words = set()
-    return [isa for isa, needs in X86_NEEDS.items() if needs <= words]
+def sample(program: list[str], isa: str) -> tuple[int, dict[str, dict[str, Any]]]:
+    """The exit code, and each function's line."""
+    done = subprocess.run([*program, isa, "sample"], capture_output=True, text=True)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    return done.returncode, {line["function"]: line for line in lines}
 
 
-def build(source: str, isa: str, target: Path, include: Path = CSRC) -> Path:
-    gcc = shutil.which("gcc")
-    if gcc is None:
-        pytest.skip("needs gcc to compile tests/exhaustive; install gcc to run this test")
-    flags = f"-std=c11 -O3 -ffp-contract=off -Wall -Wextra -Werror {X86_FLAGS.get(isa, '')}"
-    command = [gcc, *flags.split(), "-fopenmp", f"-I{include}", str(PROGRAMS / source)]
-    subprocess.run([*command, "-o", str(target), "-lm"], check=True)
-    return target
-
-
-def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(c) for c in command], capture_output=True, text=True)
-
-
-@pytest.mark.parametrize("isa", isas())
+@pytest.mark.parametrize("isa", exhaustive.isas())
 def test_vector_operations(isa: str, tmp_path: Path) -> None:
-    done = run(build("vec_check.c", isa, tmp_path / "vec_check"))
+    program = tmp_path / "vec_check"
+    flags = [*exhaustive.COMMON.split(), *exhaustive.ISAS.get(isa, "").split(), f"-I{CSRC}"]
+    command = ["gcc", *flags, str(PROGRAMS / "vec_check.c"), "-o", str(program), "-lm"]
+    subprocess.run(command, check=True)
+    done = subprocess.run([str(program)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
 def test_functions_within_bounds(tmp_path: Path) -> None:
-    """Also: ISAs with FMA give the same bits, so their reports are the same."""
-    reports = {}
-    for isa in isas():
-        done = run(build("vmath_ulp.c", isa, tmp_path / isa), STEP)
-        assert done.returncode == 0, f"{isa}\n{done.stdout}"
-        reports[isa] = done.stdout.splitlines()
-    if "avx512" in reports:
-        assert reports["avx512"] == reports["avx2"]
+    """Also: ISAs with FMA give the same bits."""
+    program = exhaustive.build(tmp_path, exhaustive.isas())
+    digests = {}
+    for isa in exhaustive.isas():
+        failed, lines = sample(program, isa)
+        assert not failed, [line for line in lines.values() if line["bad"]]
+        assert set(exhaustive.functions()) < set(lines)
+        digests[isa] = [line["digest"] for line in lines.values()]
+    if "avx512" in digests:
+        assert digests["avx512"] == digests["avx2"]
 
 
-def test_checker_catches_a_wrong_coefficient(tmp_path: Path) -> None:
-    """One coefficient of exp off by 1e-6: the checker must say so."""
-    shutil.copy(CSRC / "vec.h", tmp_path)
-    text = (CSRC / "vmath.h").read_text()
-    assert text.count("0.166666657f") == 1
-    (tmp_path / "vmath.h").write_text(text.replace("0.166666657f", "0.166667657f"))
-    program = build("vmath_ulp.c", isas()[-1], tmp_path / "vmath_ulp", include=tmp_path)
-    done = run(program, STEP, "exp")
-    assert done.returncode == 1 and "EXCEEDED" in done.stdout, done.stdout
+@pytest.mark.parametrize(
+    ("header", "right", "wrong", "function"),
+    [
+        ("vmath.h", "0.166721031f", "0.166722031f", "exp"),  # a coefficient off by 1e-6
+        ("vmath.h", "vf_at_least(x, -88.0f)", "vf_at_least(x, -86.0f)", "sigmoid"),
+        ("vmath_tables.h", "0.462094188f", "0.462094789f", "tanh"),  # in one interval, by 6e-7
+    ],
+)
+def test_checker_catches_a_planted_fault(
+    header: str, right: str, wrong: str, function: str, tmp_path: Path
+) -> None:
+    include = tmp_path / "csrc"
+    shutil.copytree(CSRC, include, ignore=shutil.ignore_patterns("*.c", "op_*"))
+    text = (include / header).read_text()
+    assert right in text
+    (include / header).write_text(text.replace(right, wrong, 1))
+    program = exhaustive.build(tmp_path / "build", exhaustive.isas()[:1], include)
+    failed, lines = sample(program, exhaustive.isas()[0])
+    assert failed and lines[function]["bad"], lines[function]

@@ -80,6 +80,15 @@ static float tree(float (*op)(float, float), const float *x)
     return t[0];
 }
 
+static const float table[16] __attribute__((aligned(64))) = {3, 1, 4, 1.5f, 9, 2, 6, 5, 3.5f, 8,
+                                                             9.5f, 7, 9.25f, 3.25f, 2.5f, -1};
+static int32_t bits_of(float x)
+{
+    int32_t bits;
+    memcpy(&bits, &x, 4);
+    return bits;
+}
+
 /* Kernels run with denormals off: vf_scale2 may round a denormal result twice. */
 static float flush(float x) { return fabsf(x) < 0x1p-126f ? copysignf(0.0f, x) : x; }
 
@@ -104,9 +113,11 @@ static void check_float(void)
     F(vf_min(x, y), mn(a[i], b[i]));
     F(vf_set1(b[3]), b[3]);
     F(vf_zero(), 0.0f);
+    F(vf_pick(table, vf_as_vi(x)), table[bits_of(a[i]) & 15]);
+    F(vf_pick4(table, vf_as_vi(x)), table[bits_of(a[i]) & 3]);
     F(vf_sel(vf_lt(x, y), x, z), a[i] < b[i] ? a[i] : c[i]);
     for (int e = -252; e <= 254; e += 11) {
-        vf_store(got, vf_scale2(x, vf_set1((float)e)));
+        vf_store(got, vf_scale2(x, vf_set1((float)e + 0.25f * (float)(e & 3))));
         for (int i = 0; i < 16; i++) {
             if (!same(flush(got[i]), flush(ldexpf(a[i], e)))) fail("vf_scale2", i);
         }

@@ -1,75 +1,48 @@
 /*
- * vmath_ulp.c: the functions of csrc/vmath.h against double libm, over all 2^32 arguments.
+ * vmath_ulp.c: the functions of csrc/vmath.h against double libm.
  *
- *   vmath_ulp                     every function, every argument
- *   vmath_ulp STEP [NAME ...]     every STEP-th argument of the functions named
- *   vmath_ulp time                nanoseconds per element, from L1
+ *   vmath_ulp ISA sample [STEP]    every STEP-th argument of every function, and all near the
+ *                                  places where one polynomial or range takes over from another
+ *   vmath_ulp ISA shard K NAME     arguments K 2^26 to (K + 1) 2^26 - 1 as bits, 0 <= K < 64
+ *   vmath_ulp ISA time             nanoseconds per element, from L1
  *
- * One line per function: the largest error in ULP of the float32 result, its argument, and a digest
- * of all results, equal on ISAs with FMA.  vf_pow and vf_sincos2pi follow, on a sample.  The exit
- * code is 1 if a bound is exceeded.  It runs as kernels do, with denormals flushed: a result below
- * 2^-126 may be zero.  How to build it: README.md.
+ * It prints one line of JSON per function: the largest errors and where, steps against the
+ * direction of a monotone function, a digest of all results, and how many bits differ from those of
+ * the best ISA; a shard of another ISA than the best looks at those arguments alone.  The exit code
+ * is 1 if a bound is exceeded.  Denormals are flushed, as in kernels: a result below 2^-126 may be
+ * zero.  How to build it: run.py.
  */
+#define _POSIX_C_SOURCE 199309L
 #include <float.h>
 #include <math.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
 
-#include "vmath.h"
+#include "vmath_ulp.h"
 
-enum { BLOCK = 4096 };
-typedef void block_fn(const float *x, float *y);
-typedef double ref_fn(double x);
+#define SHARDS 64
+#define SHARD_BITS (1ull << 26)
 
-#define APPLY(name)                                                                         \
-    static void name##_block(const float *x, float *y)                                      \
-    {                                                                                       \
-        for (int i = 0; i < BLOCK; i += FNN_LANES) vf_store(y + i, vf_##name(vf_load(x + i))); \
-    }
-APPLY(exp)
-APPLY(log)
-APPLY(log1p)
-APPLY(expm1)
-APPLY(tanh)
-APPLY(sigmoid)
-APPLY(erf)
-APPLY(softplus)
-APPLY(gelu)
-APPLY(gelu_tanh)
-APPLY(silu)
-static void pow_block(const float *x, float *y)
-{
-    for (int i = 0; i < BLOCK; i += FNN_LANES) {
-        vf_store(y + i, vf_pow(vf_load(x + i), vf_set1(2.5f)));
-    }
-}
-
-static double ref_sigmoid(double x) { return 1 / (1 + exp(-x)); }
-static double ref_softplus(double x) { return fmax(x, 0) + log1p(exp(-fabs(x))); }
-static double ref_silu(double x) { return x == -INFINITY ? -0.0 : x * ref_sigmoid(x); }
-static double ref_gelu(double x) { return x == -INFINITY ? -0.0 : x * 0.5 * erfc(-x * sqrt(0.5)); }
-static double ref_gelu_tanh(double x)
-{
-    double z = 2 * sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x);
-    return x == -INFINITY ? -0.0 : x * ref_sigmoid(z);
-}
-
-/* Errors are at most ulp for x >= from; below, where GELU and SiLU fade to zero, 2^-24. */
-static const struct { const char *name; block_fn *fn; ref_fn *ref; double ulp, from; } table[] = {
-    {"exp", exp_block, exp, 1, -INFINITY},
-    {"log", log_block, log, 1, -INFINITY},
-    {"log1p", log1p_block, log1p, 1, -INFINITY},
-    {"expm1", expm1_block, expm1, 1, -INFINITY},
-    {"tanh", tanh_block, tanh, 2, -INFINITY},
-    {"sigmoid", sigmoid_block, ref_sigmoid, 2, -INFINITY},
-    {"erf", erf_block, erf, 2, -INFINITY},
-    {"softplus", softplus_block, ref_softplus, 2, -INFINITY},
-    {"gelu", gelu_block, ref_gelu, 4, -1},
-    {"gelu_tanh", gelu_tanh_block, ref_gelu_tanh, 4, -1},
-    {"silu", silu_block, ref_silu, 4, -87},
+static const struct { const char *name; double ulp, from, absolute; int monotone; } table[] = {
+#define FUNCTION(name, ulp, from, absolute, monotone) {#name, ulp, from, absolute, monotone},
+#include "functions.def"
+#undef FUNCTION
 };
-enum { N_FUNCTIONS = sizeof table / sizeof *table };
+
+#define ISA(name) extern block_fn *const blocks_##name[N_BLOCKS];
+ISAS
+#undef ISA
+static const struct { const char *name; block_fn *const *blocks; } isas[] = {   /* best first */
+#define ISA(name) {#name, blocks_##name},
+    ISAS
+#undef ISA
+};
 
 static void flush_denormals(void)
 {
@@ -80,7 +53,30 @@ static void flush_denormals(void)
 #endif
 }
 
-/* Error in ULP, HUGE_VAL if wrong in kind; *diff: the absolute error. */
+static float float_of(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, 4);
+    return x;
+}
+
+static uint32_t bits_of(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    return x != x ? 0x7fc00000 : bits;       /* NaN payloads do not count */
+}
+
+/* A sum over (x, y) that tells other bits, in any order. */
+static uint64_t digest(float x, float y)
+{
+    uint64_t z = ((uint64_t)bits_of(x) << 32 | bits_of(y)) + 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+/* Error in units of the last place, HUGE_VAL if wrong in kind; *diff: the absolute error. */
 static double ulp_error(float x, float got, double want, double *diff)
 {
     *diff = 0;
@@ -95,37 +91,46 @@ static double ulp_error(float x, float got, double want, double *diff)
     return ldexp(*diff, 24 - (e > 128 ? 128 : e));
 }
 
-static const float special[16] = {0.0f, -0.0f, 1.0f, -1.0f, 2.0f, -2.0f, 3.0f, -3.0f, 0.5f, NAN,
-                                  INFINITY, -INFINITY, 0x1p24f, -16777215.0f, FLT_MAX, -FLT_MIN};
+typedef struct {
+    double ulp, tail_ulp, tail_abs, back;    /* back: the largest step backwards, in ULP */
+    float at;
+    uint64_t count, bad, backward, differ, digest;
+} result;
 
-typedef struct { double ulp, tail_ulp, tail_abs; float at; uint64_t bad, digest; } result;
-
-/* A sum over (x, y) that tells other bits, in any order; NaN payloads do not count. */
-static uint64_t digest(float x, float y)
+/* Blocks whose results are all ordinary and below the bound by the fast formula need no more. */
+static int ordinary(int f, const float *y, const double *want, result *r)
 {
-    uint32_t a, b;
-    if (y != y) y = NAN;
-    memcpy(&a, &x, 4);
-    memcpy(&b, &y, 4);
-    return (a + 0x9e3779b97f4a7c15u) * (b * 2ull + 1);
+    double worst = 0;
+    int odd = 0;
+    for (int i = 0; i < BLOCK; i++) {
+        uint64_t bits;
+        const double w = fabs(want[i]), diff = fabs((double)y[i] - want[i]);
+        memcpy(&bits, &want[i], 8);
+        bits = (2046 - (bits >> 52 & 0x7ff) + 23) << 52;          /* 2^(23 - exponent) */
+        double scale;
+        memcpy(&scale, &bits, 8);
+        const double err = diff * scale;
+        odd |= !(w > 0x1.01p-126 && w < 0x1.fp127 && err < 1e6);
+        worst = err > worst ? err : worst;
+    }
+    (void)f;
+    return !odd && worst <= r->ulp;
 }
 
-static void run_block(int f, uint64_t first, uint64_t step, result *r)
+static void compare(int f, const float *x, const float *y, const float *best, result *r)
 {
-    float x[BLOCK], y[BLOCK];
+    double dx[BLOCK], want[BLOCK], diff;
+    for (int i = 0; i < BLOCK; i++) dx[i] = fabsf(x[i]) < 0x1p-126f ? copysign(0, x[i]) : x[i];
+    libm_blocks[f](dx, want);
+    if (!best && x[0] >= table[f].from && x[BLOCK - 1] >= table[f].from
+        && ordinary(f, y, want, r)) return;
     for (int i = 0; i < BLOCK; i++) {
-        uint32_t bits = (uint32_t)((first + (uint64_t)i) * step);
-        memcpy(x + i, &bits, 4);
-    }
-    if (first == 0) memcpy(x, special, sizeof special);   /* whatever the step */
-    table[f].fn(x, y);
-    for (int i = 0; i < BLOCK; i++) {
-        double diff, err = ulp_error(x[i], y[i], table[f].ref(x[i]), &diff);
-        r->digest += digest(x[i], y[i]);
+        if (best && bits_of(best[i]) == bits_of(y[i])) continue;
+        const double err = ulp_error((float)dx[i], y[i], want[i], &diff);
         if (x[i] < table[f].from && isfinite(err)) {
             r->tail_ulp = fmax(r->tail_ulp, err);
             r->tail_abs = fmax(r->tail_abs, diff);
-            r->bad += diff > 0x1p-24;
+            r->bad += diff > table[f].absolute;
         } else {
             if (err > r->ulp) r->ulp = err, r->at = x[i];
             r->bad += err > table[f].ulp;
@@ -133,34 +138,119 @@ static void run_block(int f, uint64_t first, uint64_t step, result *r)
     }
 }
 
-static int check(int f, uint64_t step)
+/* Counts steps against the direction of a monotone function; x[-1], y[-1] come before x[0]. */
+static void watch_order(const float *x, const float *y, float last_x, float last_y, result *r)
 {
-    int64_t blocks = (int64_t)(((1ull << 32) / step + BLOCK - 1) / BLOCK);
-    result all = {0};
-#pragma omp parallel
-    {
-        result r = {0};
-        flush_denormals();
-#pragma omp for schedule(dynamic, 16)
-        for (int64_t b = 0; b < blocks; b++) run_block(f, (uint64_t)b * BLOCK, step, &r);
-#pragma omp critical
-        {
-            if (r.ulp > all.ulp) all.ulp = r.ulp, all.at = r.at;
-            all.tail_ulp = fmax(all.tail_ulp, r.tail_ulp);
-            all.tail_abs = fmax(all.tail_abs, r.tail_abs);
-            all.bad += r.bad;
-            all.digest += r.digest;
+    for (int i = 0; i < BLOCK; last_x = x[i], last_y = y[i], i++) {
+        if (signbit(last_x) != signbit(x[i])) continue;
+        const float step = x[i] > last_x ? y[i] - last_y : last_y - y[i];
+        if (!(step < 0)) continue;
+        r->backward++;
+        const double one = nextafterf(fabsf(y[i]), INFINITY) - fabsf(y[i]);
+        r->back = fmax(r->back, -step / one);
+    }
+}
+
+/* One block of arguments.  proven: the best ISA's results are known to be right. */
+static void run_block(int isa, int f, const float *x, int proven, result *r)
+{
+    float y[BLOCK], best[BLOCK];
+    int same = 1;
+    isas[isa].blocks[f](x, y);
+    if (isa > 0) {
+        isas[0].blocks[f](x, best);
+        for (int i = 0; i < BLOCK; i++) {
+            const int differ = bits_of(y[i]) != bits_of(best[i]);
+            r->differ += differ;
+            same &= !differ;
         }
     }
-    printf("%-10s %7.4f ULP at %.9g (bound %g)", table[f].name, all.ulp, all.at, table[f].ulp);
-    if (table[f].from > -INFINITY) {
-        printf(", below %g: %.3g absolute", table[f].from, all.tail_abs);
-        if (all.tail_ulp < 100) printf(", %.2f ULP", all.tail_ulp);
-    }
-    if (all.bad) printf("  EXCEEDED by %llu arguments", (unsigned long long)all.bad);
-    printf("  bits %016llx\n", (unsigned long long)all.digest);
+    r->count += BLOCK;
+    for (int i = 0; i < BLOCK; i++) r->digest += digest(x[i], y[i]);
+    if (isa == 0 || !proven) compare(f, x, y, NULL, r);
+    else if (!same) compare(f, x, y, best, r);
+}
+
+static int print_result(int isa, int f, int shard, const result *r)
+{
+    printf("{\"isa\": \"%s\", \"function\": \"%s\", ", isas[isa].name, table[f].name);
+    if (shard >= 0) printf("\"shard\": %d, ", shard);
+    printf("\"count\": %llu, \"ulp\": %.4f, \"at\": \"%a\", \"tail_ulp\": %.4g, "
+           "\"tail_absolute\": %.4g, \"bad\": %llu, \"backward\": %llu, \"back\": %.2f, "
+           "\"differ\": %llu, \"digest\": \"%016llx\"}\n",
+           (unsigned long long)r->count, isfinite(r->ulp) ? r->ulp : 1e99, (double)r->at,
+           r->tail_ulp, r->tail_abs, (unsigned long long)r->bad,
+           (unsigned long long)r->backward, r->back, (unsigned long long)r->differ,
+           (unsigned long long)r->digest);
     fflush(stdout);
-    return all.bad != 0;
+    return r->bad != 0;
+}
+
+static int run_shard(int isa, int f, int shard)
+{
+    const uint64_t first = shard * SHARD_BITS;
+    float x[BLOCK], y[BLOCK], last_x = NAN, last_y = NAN;
+    result r = {0};
+    if (first % (1ull << 31)) {                  /* the end of the shard before */
+        for (int i = 0; i < BLOCK; i++) x[i] = float_of((uint32_t)(first - BLOCK + (uint64_t)i));
+        isas[isa].blocks[f](x, y);
+        last_x = x[BLOCK - 1], last_y = y[BLOCK - 1];
+    }
+    for (uint64_t b = first; b < first + SHARD_BITS; b += BLOCK) {
+        for (int i = 0; i < BLOCK; i++) x[i] = float_of((uint32_t)(b + (uint64_t)i));
+        run_block(isa, f, x, 1, &r);
+        if (!table[f].monotone) continue;
+        isas[isa].blocks[f](x, y);
+        watch_order(x, y, last_x, last_y, &r);
+        last_x = x[BLOCK - 1], last_y = y[BLOCK - 1];
+    }
+    return print_result(isa, f, shard, &r);
+}
+
+/* ---- samples ---- */
+
+static float near_x[1 << 20];
+static int n_near;
+
+static void add_near(double edge)
+{
+    for (int sign = -1; sign <= 1; sign += 2)
+        for (int k = -8; k <= 8; k++) {
+            const uint32_t bits = bits_of((float)(sign * edge));
+            near_x[n_near++] = float_of(bits + (uint32_t)k);
+        }
+}
+
+/* Powers of two, and where vmath.h goes over to another interval, range or integer. */
+static void list_edges(void)
+{
+    static const double ranges[] = {0.0, 9.1, 195.0 / 32, 0.84375, 4.0, 20.0, 80.0, 87.33, 88.0,
+                                    88.7228, 89.0, 104.0, 128.0, 0.75, 1.5, 0.5, 3.4028235e38};
+    for (unsigned i = 0; i < sizeof ranges / sizeof *ranges; i++) add_near(ranges[i]);
+    for (int e = -126; e < 128; e++) add_near(ldexp(1, e)), add_near(ldexp(1.5, e));
+    for (int k = 0; k < 600; k++) add_near((k + 0.5) * 0.17328679513998632);   /* exp: ln(2)/4 */
+    for (int k = 0; k < 140; k++) add_near((k + 0.5) * 0.69314718055994531);
+    for (int k = 0; k < 15; k++) add_near((k + 0.5) * 13 / 32);                /* GELU */
+    for (int e = -1; e <= 3; e++)                                              /* tanh */
+        for (int k = 4; k < 8; k++) add_near(fabs(ldexp(k, e - 2) - 0.625));
+    while (n_near % BLOCK) near_x[n_near++] = NAN;
+}
+
+static int run_sample(int isa, int f, uint64_t step)
+{
+    const int64_t blocks = (int64_t)(((1ull << 32) / step + BLOCK - 1) / BLOCK);
+    static const float special[] = {0.0f, -0.0f, NAN, INFINITY, -INFINITY, FLT_MAX, -FLT_MAX,
+                                    FLT_MIN, -FLT_MIN, 0x1p-149f, -0x1p-149f, 1.0f, -1.0f};
+    result r = {0};
+    float x[BLOCK] = {0};
+    memcpy(x, special, sizeof special);
+    run_block(isa, f, x, 0, &r);
+    for (int i = 0; i < n_near; i += BLOCK) run_block(isa, f, near_x + i, 0, &r);
+    for (int64_t b = 0; b < blocks; b++) {
+        for (int i = 0; i < BLOCK; i++) x[i] = float_of((uint32_t)((uint64_t)(b * BLOCK + i) * step));
+        run_block(isa, f, x, 0, &r);
+    }
+    return print_result(isa, f, -1, &r);
 }
 
 static uint32_t random_bits(void)
@@ -172,61 +262,60 @@ static uint32_t random_bits(void)
 
 static float random_operand(void)
 {
-    uint32_t u = random_bits();
-    float x;
-    memcpy(&x, &u, 4);
+    static const float special[16] = {0.0f, -0.0f, 1.0f, -1.0f, 2.0f, -2.0f, 3.0f, -3.0f, 0.5f, NAN,
+                                      INFINITY, -INFINITY, 0x1p24f, -16777215.0f, FLT_MAX, -FLT_MIN};
+    const uint32_t u = random_bits();
+    const float x = float_of(u);
     return u % 2 ? special[u / 2 % 16] : fabsf(x) < 0x1p-126f ? 0.0f : x;
 }
 
 /* x^y: half special values, half x near 1 or anywhere with results over the whole range. */
-static int check_pow(uint64_t step)
+static int sample_pow(int isa, uint64_t step)
 {
     double worst = 0, diff;
     uint64_t bits = 0;
-    float x[16], y[16], got[16], wx = 0, wy = 0;
-    flush_denormals();
-    for (uint64_t round = 0; round < (1u << 26) / step + 1; round++) {
-        for (int i = 0; i < 16; i++) {
+    float x[BLOCK], got[BLOCK], *y = x + BLOCK / 2, wx = 0, wy = 0;
+    for (uint64_t round = 0; round < (1u << 19) / step + 1; round++) {
+        for (int i = 0; i < BLOCK / 2; i++) {
             x[i] = random_operand(), y[i] = random_operand();
-            if (round % 2) {
-                uint32_t u = random_bits();
+            if (i % 2) {
+                const uint32_t u = random_bits();
                 x[i] = u % 2 ? 0.5f + (float)u * 0x1p-32f : ldexpf((float)u, (int)(u % 200) - 120);
                 y[i] = (float)((random_bits() * 0x1p-24 - 128) / (log2(x[i]) + 1e-9));
             }
         }
-        vf_store(got, vf_pow(vf_load(x), vf_load(y)));
-        for (int i = 0; i < 16; i++) {
+        isas[isa].blocks[F_POW](x, got);
+        for (int i = 0; i < BLOCK / 2; i++) {
             double want = pow(x[i], y[i]), err = ulp_error(x[i], got[i], want, &diff);
             if (want == want && !signbit(want) != !signbit(got[i])) err = HUGE_VAL;
             if (err > worst) worst = err, wx = x[i], wy = y[i];
             bits += digest(x[i], got[i]) ^ digest(y[i], got[i]);
         }
     }
-    printf("%-10s %7.4f ULP at %.9g ^ %.9g (bound 4)%s  bits %016llx\n", "pow", worst, wx, wy,
-           worst > 4 ? "  EXCEEDED" : "", (unsigned long long)bits);
+    printf("{\"isa\": \"%s\", \"function\": \"pow\", \"ulp\": %.4f, \"at\": \"%a ^ %a\", "
+           "\"bad\": %d, \"digest\": \"%016llx\"}\n", isas[isa].name, worst, (double)wx, (double)wy,
+           worst > 4, (unsigned long long)bits);
     return worst > 4;
 }
 
 /* All k / 2^24, the values of the uniform generator. */
-static int check_sincos2pi(uint64_t step)
+static int sample_sincos(int isa, uint64_t step)
 {
     double worst = 0, turn = 2 * acos(-1);
     uint64_t bits = 0;
-    float u[16], s[16], c[16];
-    for (uint64_t k = 0; k < 1 << 24; k += 16 * step) {
-        vf sine, cosine;
-        for (int i = 0; i < 16; i++) u[i] = (float)(k + (uint64_t)i) * 0x1p-24f;
-        vf_sincos2pi(vf_load(u), &sine, &cosine);
-        vf_store(s, sine);
-        vf_store(c, cosine);
-        for (int i = 0; i < 16; i++) {
+    float u[BLOCK], s[BLOCK], *c = s + BLOCK / 2;
+    for (uint64_t k = 0; k < 1 << 24; k += BLOCK / 2 * (step > 64 ? 64 : step)) {
+        for (int i = 0; i < BLOCK / 2; i++) u[i] = (float)(k + (uint64_t)i) * 0x1p-24f;
+        isas[isa].blocks[F_SINCOS](u, s);
+        for (int i = 0; i < BLOCK / 2; i++) {
             worst = fmax(worst, fabs(s[i] - sin(turn * u[i])));
             worst = fmax(worst, fabs(c[i] - cos(turn * u[i])));
             bits += digest(s[i], c[i]);
         }
     }
-    printf("%-10s %.3g absolute (bound 1e-7)%s  bits %016llx\n", "sincos2pi", worst,
-           worst > 1e-7 ? "  EXCEEDED" : "", (unsigned long long)bits);
+    printf("{\"isa\": \"%s\", \"function\": \"sincos2pi\", \"absolute\": %.3g, \"bad\": %d, "
+           "\"digest\": \"%016llx\"}\n", isas[isa].name, worst, worst > 1e-7,
+           (unsigned long long)bits);
     return worst > 1e-7;
 }
 
@@ -243,21 +332,32 @@ static void measure(const char *name, block_fn *fn)
         double ns = (double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec);
         best = fmin(best, ns / (8 * BLOCK));
     }
-    printf("%-10s %.3f ns/element\n", name, best);
+    printf("%-16s %.3f ns/element\n", name, best);
 }
 
 int main(int argc, char **argv)
 {
-    int timing = argc > 1 && !strcmp(argv[1], "time"), failed = 0;
-    uint64_t step = argc > 1 && !timing ? strtoull(argv[1], NULL, 10) : 1;
-    if (step == 0) return fprintf(stderr, "usage: vmath_ulp [STEP [NAME ...] | time]\n"), 2;
-    for (int f = 0; f < N_FUNCTIONS; f++) {
-        int chosen = argc <= 2;
-        for (int i = 2; i < argc; i++) chosen |= !strcmp(argv[i], table[f].name);
-        if (chosen && timing) measure(table[f].name, table[f].fn);
-        else if (chosen) failed |= check(f, step);
+    int isa = 0, f = 0, failed = 0;
+    const int n_isas = (int)(sizeof isas / sizeof *isas);
+    while (argc > 1 && isa < n_isas && strcmp(argv[1], isas[isa].name)) isa++;
+    if (argc < 3 || isa == n_isas) goto usage;
+    flush_denormals();
+    if (!strcmp(argv[2], "shard") && argc == 5) {
+        while (f < N_FUNCTIONS && strcmp(argv[4], table[f].name)) f++;
+        const int shard = atoi(argv[3]);
+        if (f == N_FUNCTIONS || shard < 0 || shard >= SHARDS) goto usage;
+        return run_shard(isa, f, shard);
     }
-    if (timing) measure("pow", pow_block);
-    else if (argc <= 2) failed |= check_pow(step) | check_sincos2pi(step);
-    return failed;
+    if (!strcmp(argv[2], "time")) {
+        for (f = 0; f < N_FUNCTIONS; f++) measure(table[f].name, isas[isa].blocks[f]);
+        return 0;
+    }
+    const uint64_t step = argc > 3 ? strtoull(argv[3], NULL, 10) : 4099;
+    if (strcmp(argv[2], "sample") || step == 0) goto usage;
+    list_edges();
+    for (f = 0; f < N_FUNCTIONS; f++) failed |= run_sample(isa, f, step);
+    return failed | sample_pow(isa, step) | sample_sincos(isa, step);
+usage:
+    fprintf(stderr, "usage: vmath_ulp ISA sample [STEP] | shard K NAME | time\n");
+    return 2;
 }
