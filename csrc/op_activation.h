@@ -110,33 +110,126 @@ static strand strand_at(const int64_t *d, int64_t t)
 
 VEC vf strand_join_sum(const strand *r, vf sum) { return r->across ? vf_set1(vf_hsum(sum)) : sum; }
 
+/* The first m lanes of v, the others of fill. */
+VEC vf vf_first(vf v, int m, vf fill) { return m == FNN_LANES ? v : vf_sel(vm_first(m), v, fill); }
+
+/* NaN is passed over: its exponential makes the sum NaN. */
 VEC vf strand_max(const strand *r, const float *x)
 {
     const vf low = vf_set1(-INFINITY);
     vf max = low;
     STRAND_VECTORS(*r, i, m)
-        max = vf_max(max, vf_sel(vm_first((int)m), vf_get(x + i, (int)m), low));
+        max = vf_greater(vf_first(vf_get(x + i, (int)m), (int)m, low), max);
     return r->across ? vf_set1(vf_hmax(max)) : max;
 }
 
-/* y = exp(x - max) / sum of exp(x - max). */
-static void softmax_fwd(const fnn_call *c, const fnn_scratch *s)
+/* y = exp(x - max) / sum, or x - max - log(sum), for a strand. */
+VEC void softmax_strand(int log, const strand *r, const float *x, float *y)
+{
+    const vf max = strand_max(r, x);
+    vf sum = vf_zero();
+    STRAND_VECTORS(*r, i, m) {
+        const vf e = vf_exp_low(vf_sub(vf_get(x + i, (int)m), max));
+        if (!log) vf_put(y + i, e, (int)m);
+        sum = vf_add(sum, vf_first(e, (int)m, vf_zero()));
+    }
+    sum = strand_join_sum(r, sum);
+    const vf last = log ? vf_log(sum) : vf_div(vf_set1(1.0f), sum);
+    STRAND_VECTORS(*r, i, m) {
+        const vf z = log ? vf_sub(vf_sub(vf_get(x + i, (int)m), max), last)
+                         : vf_mul(vf_get(y + i, (int)m), last);
+        vf_put(y + i, z, (int)m);
+    }
+}
+
+/* Rows of neighbours that fit L1 go through a pipeline of three: one loop takes the exponentials of
+ * a row, finishes the row before it and finds the maximum of the row after it, since the first alone
+ * would leave half of the core waiting. */
+#define PIPE_MIN 32
+#define PIPE_MAX 2048
+#define PIPE_UNROLL 4
+
+typedef struct {
+    const float *x, *x_after, *x_before;
+    float *y, *y_before;
+    vf max, max_before, last_before;     /* last: 1 / sum, or its logarithm */
+} softmax_stage;
+
+VEC void softmax_vector(int log, const softmax_stage *t, int64_t i, int m, vf *sum, vf *max_after)
+{
+    const vf e = vf_exp_low(vf_sub(vf_get(t->x + i, m), t->max));
+    if (!log) vf_put(t->y + i, e, m);
+    const vf before = log ? vf_sub(vf_sub(vf_get(t->x_before + i, m), t->max_before), t->last_before)
+                          : vf_mul(vf_get(t->y_before + i, m), t->last_before);
+    vf_put(t->y_before + i, before, m);
+    *sum = vf_add(*sum, vf_first(e, m, vf_zero()));
+    const vf after = vf_first(vf_get(t->x_after + i, m), m, vf_set1(-INFINITY));
+    *max_after = vf_greater(after, *max_after);
+}
+
+/* x, y: (rows, n); idle: n floats to read and write where there is no row before. */
+VEC void softmax_rows(int log, const float *x, float *y, int64_t rows, int64_t n, float *idle)
+{
+    const strand first = {0, (n + FNN_LANES - 1) / FNN_LANES, FNN_LANES, FNN_LANES,
+                          (int)((n - 1) % FNN_LANES + 1), 1};
+    softmax_stage t = {.x_before = idle, .y_before = idle, .max = strand_max(&first, x),
+                       .max_before = vf_zero(), .last_before = vf_zero()};
+    memset(idle, 0, (size_t)n * sizeof *idle);
+    for (int64_t r = 0; r < rows; r++) {
+        const vf zero = vf_zero(), low = vf_set1(-INFINITY);
+        vf sum[PIPE_UNROLL] = {zero, zero, zero, zero}, max[PIPE_UNROLL] = {low, low, low, low};
+        int64_t i = 0;
+        t.x = x + r * n, t.y = y + r * n;
+        t.x_after = r + 1 < rows ? t.x + n : t.x;
+        for (; i + PIPE_UNROLL * FNN_LANES <= n; i += PIPE_UNROLL * FNN_LANES)
+            for (int k = 0; k < PIPE_UNROLL; k++)
+                softmax_vector(log, &t, i + k * FNN_LANES, FNN_LANES, &sum[k], &max[k]);
+        for (int k = 0; i < n; i += FNN_LANES, k++)
+            softmax_vector(log, &t, i, lanes_of(n - i), &sum[k], &max[k]);
+        const vf total = vf_add(vf_add(sum[0], sum[1]), vf_add(sum[2], sum[3]));
+        const vf all = vf_set1(vf_hsum(total));
+        t.last_before = log ? vf_log(all) : vf_div(vf_set1(1.0f), all);
+        t.x_before = t.x, t.y_before = t.y, t.max_before = t.max;
+        const vf top = vf_greater(vf_greater(max[0], max[1]), vf_greater(max[2], max[3]));
+        t.max = vf_set1(vf_hmax(top));
+    }
+    for (int64_t i = 0; i < n; i += FNN_LANES) {
+        const int m = lanes_of(n - i);
+        const vf z = log ? vf_sub(vf_sub(vf_get(t.x_before + i, m), t.max_before), t.last_before)
+                         : vf_mul(vf_get(t.y_before + i, m), t.last_before);
+        vf_put(t.y_before + i, z, m);
+    }
+}
+
+VEC void softmax_any(int log, const fnn_call *c, const fnn_scratch *s)
 {
     const float *x = c->buf[0];
     float *y = c->buf[1];
-    (void)s;
-    FOR_STRANDS(c->dim, r) {
-        const vf max = strand_max(&r, x);
-        vf sum = vf_zero();
-        STRAND_VECTORS(r, i, m) {
-            const vf e = vf_exp(vf_sub(vf_get(x + i, (int)m), max));
-            vf_put(y + i, e, (int)m);
-            sum = vf_add(sum, vf_sel(vm_first((int)m), e, vf_zero()));
-        }
-        const vf scale = vf_div(vf_set1(1.0f), strand_join_sum(&r, sum));
-        STRAND_VECTORS(r, i, m)
-            vf_put(y + i, vf_mul(vf_get(y + i, (int)m), scale), (int)m);
+    const int64_t outer = c->dim[0], n = c->dim[1];
+    if (c->dim[2] == 1 && n >= PIPE_MIN && n <= PIPE_MAX) {
+        const int64_t rows = 4 * GRAIN / n;
+        FNN_FOR
+        for (int64_t r = 0; r < outer; r += rows)
+            softmax_rows(log, x + r * n, y + r * n, smaller(rows, outer - r), n, s->local);
+        return;
     }
+    FOR_STRANDS(c->dim, r) softmax_strand(log, &r, x, y);
+}
+
+/* y = exp(x - max) / sum of exp(x - max). */
+static void softmax_fwd(const fnn_call *c, const fnn_scratch *s) { softmax_any(0, c, s); }
+
+/* The sum of f(dy, y) over a strand, in four parts, so that none waits for the one before. */
+VEC vf strand_sum(const strand *r, const float *dy, const float *y)
+{
+    vf sum[4] = {vf_zero(), vf_zero(), vf_zero(), vf_zero()};
+    int k = 0;
+    STRAND_VECTORS(*r, i, m) {
+        const vf g = vf_get(dy + i, (int)m);
+        sum[k] = y ? vf_fma(g, vf_get(y + i, (int)m), sum[k]) : vf_add(sum[k], g);
+        k = (k + 1) % 4;
+    }
+    return strand_join_sum(r, vf_add(vf_add(sum[0], sum[1]), vf_add(sum[2], sum[3])));
 }
 
 /* dx = y (dy - sum of dy y). */
@@ -146,10 +239,7 @@ static void softmax_bwd(const fnn_call *c, const fnn_scratch *s)
     float *dx = c->grad[0];
     (void)s;
     FOR_STRANDS(c->dim, r) {
-        vf sum = vf_zero();
-        STRAND_VECTORS(r, i, m)
-            sum = vf_fma(vf_get(dy + i, (int)m), vf_get(y + i, (int)m), sum);
-        sum = strand_join_sum(&r, sum);
+        const vf sum = strand_sum(&r, dy, y);
         STRAND_VECTORS(r, i, m) {
             const vf d = vf_mul(vf_get(y + i, (int)m), vf_sub(vf_get(dy + i, (int)m), sum));
             vf_put(dx + i, c->acc & 1 ? vf_add(vf_get(dx + i, (int)m), d) : d, (int)m);
@@ -158,23 +248,7 @@ static void softmax_bwd(const fnn_call *c, const fnn_scratch *s)
 }
 
 /* y = x - max - log(sum of exp(x - max)). */
-static void log_softmax_fwd(const fnn_call *c, const fnn_scratch *s)
-{
-    const float *x = c->buf[0];
-    float *y = c->buf[1];
-    (void)s;
-    FOR_STRANDS(c->dim, r) {
-        const vf max = strand_max(&r, x);
-        vf sum = vf_zero();
-        STRAND_VECTORS(r, i, m) {
-            const vf e = vf_exp(vf_sub(vf_get(x + i, (int)m), max));
-            sum = vf_add(sum, vf_sel(vm_first((int)m), e, vf_zero()));
-        }
-        const vf log = vf_log(strand_join_sum(&r, sum));
-        STRAND_VECTORS(r, i, m)
-            vf_put(y + i, vf_sub(vf_sub(vf_get(x + i, (int)m), max), log), (int)m);
-    }
-}
+static void log_softmax_fwd(const fnn_call *c, const fnn_scratch *s) { softmax_any(1, c, s); }
 
 /* dx = dy - exp(y) sum of dy. */
 static void log_softmax_bwd(const fnn_call *c, const fnn_scratch *s)
@@ -183,12 +257,9 @@ static void log_softmax_bwd(const fnn_call *c, const fnn_scratch *s)
     float *dx = c->grad[0];
     (void)s;
     FOR_STRANDS(c->dim, r) {
-        vf sum = vf_zero();
-        STRAND_VECTORS(r, i, m)
-            sum = vf_add(sum, vf_get(dy + i, (int)m));
-        sum = strand_join_sum(&r, sum);
+        const vf sum = strand_sum(&r, dy, NULL);
         STRAND_VECTORS(r, i, m) {
-            const vf d = vf_fnma(vf_exp(vf_get(y + i, (int)m)), sum, vf_get(dy + i, (int)m));
+            const vf d = vf_fnma(vf_exp_low(vf_get(y + i, (int)m)), sum, vf_get(dy + i, (int)m));
             vf_put(dx + i, c->acc & 1 ? vf_add(vf_get(dx + i, (int)m), d) : d, (int)m);
         }
     }
