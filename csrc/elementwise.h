@@ -26,6 +26,9 @@
 #define SAVED_nothing
 
 #define UNARY(name, Y, saved, DX)                                                              \
+    UNARY_FWD(name, Y)                                                                         \
+    UNARY_BWD(name, saved, DX)
+#define UNARY_FWD(name, Y)                                                                     \
     static void name##_fwd(const fnn_call *c, const fnn_scratch *s)                            \
     {                                                                                          \
         const vf p = vf_set1(c->f[0]), q = vf_set1(c->f[1]);                                   \
@@ -39,7 +42,35 @@
             (void)x;                                                                           \
             vf_put(py + i, Y, m);                                                              \
         }                                                                                      \
-    }                                                                                          \
+    }
+
+/* y = f(x) where f takes VEC_STEP vectors in step. */
+#define UNARY_STEP_FWD(name, f)                                                                \
+    static void name##_fwd(const fnn_call *c, const fnn_scratch *s)                            \
+    {                                                                                          \
+        const int64_t n = c->dim[0], run = VEC_STEP * FNN_LANES;                               \
+        const float *px = c->buf[0];                                                           \
+        float *py = c->buf[1];                                                                 \
+        (void)s;                                                                               \
+        FNN_FOR                                                                                \
+        for (int64_t b = 0; b < n; b += GRAIN) {                                               \
+            const int64_t end = smaller(n, b + GRAIN);                                         \
+            int64_t i = b;                                                                     \
+            vf x[VEC_STEP];                                                                    \
+            for (; i + run <= end; i += run) {                                                 \
+                for (int j = 0; j < VEC_STEP; j++) x[j] = vf_load(px + i + j * FNN_LANES);     \
+                f(x, VEC_STEP);                                                                \
+                for (int j = 0; j < VEC_STEP; j++) vf_store(py + i + j * FNN_LANES, x[j]);     \
+            }                                                                                  \
+            for (; i < end; i += FNN_LANES) {                                                  \
+                x[0] = vf_get(px + i, lanes_of(end - i));                                      \
+                f(x, 1);                                                                       \
+                vf_put(py + i, x[0], lanes_of(end - i));                                       \
+            }                                                                                  \
+        }                                                                                      \
+    }
+
+#define UNARY_BWD(name, saved, DX)                                                             \
     static void name##_bwd(const fnn_call *c, const fnn_scratch *s)                            \
     {                                                                                          \
         const vf p = vf_set1(c->f[0]), q = vf_set1(c->f[1]);                                   \

@@ -32,7 +32,8 @@ UNARY(hardtanh, vf_min(vf_max(x, p), q), y, vf_sel(vm_or(vf_le(y, p), vf_ge(y, q
 UNARY(sigmoid, vf_sigmoid(x), y, vf_mul(dy, vf_mul(y, vf_sub(vf_set1(1.0f), y))))
 
 /* y = tanh x. */
-UNARY(tanh, vf_tanh(x), y, vf_mul(dy, vf_fnma(y, y, vf_set1(1.0f))))
+UNARY_STEP_FWD(tanh, vf_tanh_n)
+UNARY_BWD(tanh, y, vf_mul(dy, vf_fnma(y, y, vf_set1(1.0f))))
 
 /* y = x sigmoid(x).  Beyond +-128 the slope is 0 or 1, where infinities would give NaN. */
 VEC vf silu_slope(vf x)
@@ -43,8 +44,10 @@ VEC vf silu_slope(vf x)
 UNARY(silu, vf_silu(x), x, vf_mul(dy, silu_slope(x)))
 
 /* y = x Phi(x), Phi the normal distribution; and what tanh makes of it. */
-UNARY(gelu, vf_gelu(x), x, vf_mul(dy, vf_gelu_slope(x)))
-UNARY(gelu_tanh, vf_gelu_tanh(x), x, vf_mul(dy, vf_gelu_tanh_slope(x)))
+UNARY_STEP_FWD(gelu, vf_gelu_n)
+UNARY_BWD(gelu, x, vf_mul(dy, vf_gelu_slope(x)))
+UNARY_STEP_FWD(gelu_tanh, vf_gelu_tanh_n)
+UNARY_BWD(gelu_tanh, x, vf_mul(dy, vf_gelu_tanh_slope(x)))
 
 /* y = log(1 + exp(p x)) / p, and y = x where p x > q. */
 UNARY(softplus, vf_sel(vf_gt(vf_mul(x, p), q), x, vf_div(vf_softplus(vf_mul(x, p)), p)), x,
