@@ -83,7 +83,7 @@ class OnnxRuntime:
 
 
 class OpenVino:
-    """One stream for latency, float32 arithmetic, inputs and outputs that share memory."""
+    """One stream for latency, float32 arithmetic, inputs and outputs in place."""
 
     def __init__(self, threads: int) -> None:
         import onnx
@@ -96,7 +96,7 @@ class OpenVino:
             "INFERENCE_PRECISION_HINT": "f32"})
         self.about = {
             "versions": {"openvino": openvino.__version__, "onnx": onnx.__version__},
-            "settings": "latency hint, 1 stream, f32, constant weights, shared inputs and outputs"}
+            "settings": "latency hint, 1 stream, f32, constant weights, inputs and outputs in place"}
 
     def build(self, row: Row) -> Job | None:
         if not applies(row):
@@ -104,11 +104,6 @@ class OpenVino:
         data, inputs = model_of(row)
         request = self.core.compile_model(self.core.read_model(data), "CPU").create_infer_request()
         for name, array in inputs.items():
-            request.set_tensor(name, self.ov.Tensor(array, shared_memory=True))
+            request.set_tensor(name, self.ov.Tensor(array))
         out = request.get_output_tensor(0)
-
-        def run() -> dict[str, np.ndarray]:
-            request.infer(share_outputs=True)
-            return inputs                       # whose memory the request borrows
-
-        return Job(run, lambda _: magnitude(out.data))
+        return Job(lambda: request.infer(share_outputs=True), lambda _: magnitude(out.data))

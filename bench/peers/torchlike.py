@@ -31,7 +31,8 @@ class Torchlike:
         return getattr(self, row.mode)(row)
 
     def tensors(self, arrays: list[np.ndarray]) -> list[Any]:
-        return [self.t.from_numpy(a) for a in arrays]
+        """In the library's own memory, which is aligned as its kernels like it."""
+        return [self.t.from_numpy(a).clone() for a in arrays]
 
     def prepared(self, row: Row) -> tuple[Callable[..., Any], list[Any], list[Any]]:
         """The row's function, its operands and its trainable tensors."""
@@ -88,7 +89,7 @@ class Torchlike:
         _, arrays = row.arrays()
         params = [x.requires_grad_(True) for x in self.tensors(arrays)]
         for p, gradient in zip(params, self.tensors(arrays), strict=True):
-            p.grad = gradient * 1.0
+            p.grad = gradient
         optimizer_step = self.compiled(row.torch(self.t)(params).step)
 
         def run() -> Any:

@@ -30,7 +30,7 @@ class Jax:
 
     def prepared(self, row: Row) -> tuple[Any, list[Any], list[Any]]:
         """The row's function, its inputs and its weights."""
-        inputs, weights = ([self.jax.numpy.asarray(a.astype(np.int32) if a.dtype == np.int64 else a)
+        inputs, weights = ([self.jax.numpy.array(a.astype(np.int32) if a.dtype == np.int64 else a)
                             for a in arrays] for arrays in row.arrays())
         assert row.jax
         return row.jax(self.jax), inputs, weights
