@@ -170,8 +170,8 @@ VEC vf linear_act_slope(vf dy, vf y, vf z, const int act)
 {
     switch (act) {
     case GEMM_ACT_RELU: return vf_sel(vf_le(y, vf_zero()), vf_zero(), dy);
-    case GEMM_ACT_GELU: return vf_mul(dy, gelu_slope(z));
-    case GEMM_ACT_GELU_TANH: return vf_mul(dy, gelu_tanh_slope(z));
+    case GEMM_ACT_GELU: return vf_mul(dy, vf_gelu_slope(z));
+    case GEMM_ACT_GELU_TANH: return vf_mul(dy, vf_gelu_tanh_slope(z));
     case GEMM_ACT_SILU: return vf_mul(dy, silu_slope(z));
     case GEMM_ACT_TANH: return vf_mul(dy, vf_fnma(y, y, vf_set1(1.0f)));
     case GEMM_ACT_SIGMOID: return vf_mul(dy, vf_mul(y, vf_sub(vf_set1(1.0f), y)));
