@@ -49,6 +49,8 @@ def run(rows: list[Row], names: list[str], settings: Settings) -> dict[str, Any]
         "machine": machine.describe(), "commit": SOURCE and machine.commit(SOURCE),
         "threads": settings.threads, "repeats": settings.repeats, "rows": []}
     with Team(names, lambda name: Process(name, settings, SOURCE)) as team:
+        if OURS in team.missing:
+            raise WorkerError(f"fastnn: {team.missing[OURS]}")
         result |= {"libraries": team.about, "missing": team.missing}
         for i, row in enumerate(rows):
             def tick(text: str, i: int = i, row: Row = row) -> None:

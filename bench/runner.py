@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,8 @@ class Process:
         try:
             line = self.lines.get(timeout=self.timeout)
         except queue.Empty:
-            self.close()
+            self.process.kill()
+            self.process.wait()
             raise WorkerError(f"no answer within {self.timeout:g} s") from None
         if not line:
             self.close()
@@ -80,10 +82,8 @@ class Process:
 
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         assert self.process.stdin
-        try:
+        with suppress(OSError):         # it is dead: answer() says so
             self.process.stdin.write(json.dumps({"do": do} | arguments) + "\n")
-        except OSError:
-            pass                        # it is dead: answer() says so
         return self.answer()
 
     def last_words(self) -> str:
@@ -101,8 +101,15 @@ class Process:
         return self.process.poll() is None
 
     def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
+        """Let it end with its input, and make it end if it does not."""
+        assert self.process.stdin
+        with suppress(OSError):
+            self.process.stdin.close()
+        try:
+            self.process.wait(2)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 class Team:

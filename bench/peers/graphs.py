@@ -96,7 +96,7 @@ class OpenVino:
             "INFERENCE_PRECISION_HINT": "f32"})
         self.about = {
             "versions": {"openvino": openvino.__version__, "onnx": onnx.__version__},
-            "settings": "latency hint, 1 stream, f32, constant weights, inputs and outputs in place"}
+            "settings": "latency hint, 1 stream, f32, constant weights, bound inputs and outputs"}
 
     def build(self, row: Row) -> Job | None:
         if not applies(row):
