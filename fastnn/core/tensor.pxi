@@ -181,6 +181,7 @@ cdef class Tensor:
         cdef Py_ssize_t *extra
         cdef int i
         realize(self)
+        untraceable("numpy")
         if self.wants_grad:
             raise BufferError("got a tensor that requires grad; need .detach()")
         if flags & PyBUF_WRITABLE and self.store.readonly:
@@ -209,7 +210,6 @@ cdef class Tensor:
         (<Exported>b.obj).extra = extra
 
     def _array(self):
-        untraceable("numpy")
         return np.asarray(memoryview(alias(self, Tensor, False)))
 
     def numpy(self):
@@ -281,7 +281,7 @@ cdef class Tensor:
         return <Py_ssize_t><uintptr_t><void *>self >> 4
 
     def __repr__(self):
-        body = np.array2string(self._array(), separator=", ", prefix="tensor(")
+        body = np.array2string(elements(self), separator=", ", prefix="tensor(")
         text = "tensor(" + body
         if self.dtype is not F32 and self.dtype is not I64 and self.dtype is not BOOL:
             text += f", dtype={self.dtype!r}"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .._core import OPS, Tensor, add_method, all_float32, as_tensor, call, pointwise
+from .._core import OPS, Tensor, add_method, all_float32, as_tensor, call, elements, pointwise
 from ..errors import DTypeError, ShapeError
 from .cast import (
     BOOL,
@@ -261,7 +261,7 @@ def isclose(
     a, b = as_tensor(input).detach(), as_tensor(other).detach()
     if not all_float32(a, b):  # by NumPy in float64
         _core.untraceable("isclose")
-        return as_tensor(np.isclose(a.numpy(), b.numpy(), rtol, atol, equal_nan))
+        return as_tensor(np.isclose(elements(a), elements(b), rtol, atol, equal_nan))
     near = logical_and(le(abs(sub(a, b)), add(mul(abs(b), rtol), atol)), isfinite(b))
     same = logical_or(near, eq(a, b))
     return logical_or(same, logical_and(isnan(a), isnan(b))) if equal_nan else same
@@ -289,7 +289,7 @@ def equal(input: Any, other: Any) -> bool:
         True
     """
     _core.untraceable("equal")
-    return np.array_equal(as_tensor(input).detach().numpy(), as_tensor(other).detach().numpy())
+    return np.array_equal(elements(as_tensor(input)), elements(as_tensor(other)))
 
 
 # ---------------------------------------------------------------- choosing

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _core
-from .._core import Tensor, add_method, as_tensor, view
+from .._core import Tensor, add_method, as_tensor, elements, view
 from ..errors import ShapeError
 from .checks import need_int
 from .creation import arange, full, zeros
@@ -223,7 +223,7 @@ def median(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
         return ValuesIndices(x, _core.tensor(0))
     at = np.take(places, [(n - 1) // 2], d)
     if x.dtype.is_floating_point:
-        nan = np.isnan(np.asarray(memoryview(x.detach())))
+        nan = np.isnan(elements(x))
         at = np.where(nan.any(d, keepdims=True), nan.argmax(d, keepdims=True), at)
     i = _core.tensor(at)
     y = ValuesIndices(gather(x, d, i), i)
@@ -249,7 +249,7 @@ def unique(
     """
     x = as_tensor(input).detach()
     _core.untraceable("unique")
-    values, inverse, counts = np.unique(np.asarray(memoryview(x)), return_inverse=True,
+    values, inverse, counts = np.unique(elements(x), return_inverse=True,
                                         return_counts=True, axis=dim, equal_nan=False)
     shape = x.shape if dim is None else (-1,)
     found = [values] + [inverse.reshape(shape)] * return_inverse + [counts] * return_counts

@@ -23,6 +23,7 @@ from .._core import (
     as_tensor,
     call_into,
     check_device,
+    elements,
 )
 from ..errors import ShapeError
 from .checks import need_int, need_shape, need_value
@@ -54,15 +55,10 @@ def _filled(
     if x.dtype is _F32:
         call_into(OPS["fill"], (x,), x, (x.numel(),), (float(value),))
     else:
-        _array(x).fill(value)
+        elements(x).fill(value)
     if grad:
         x.requires_grad = True
     return x
-
-
-def _array(x: Tensor) -> np.ndarray:
-    """The elements of a new tensor."""
-    return np.asarray(memoryview(x))
 
 
 def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -212,7 +208,7 @@ def _from_rule(
 ) -> Tensor:
     """A new tensor with the elements of an array, made once there is room for them."""
     x = _filled(op, shape, 0, dtype, device, False)
-    _array(x)[...] = rule()
+    elements(x)[...] = rule()
     return x.requires_grad_(grad)
 
 
@@ -228,7 +224,7 @@ def eye(
     """
     shape = need_shape("eye", (n, n if m is None else m))
     x = _filled("eye", shape, 0, dtype, device, False)
-    np.fill_diagonal(_array(x), 1)
+    np.fill_diagonal(elements(x), 1)
     return x.requires_grad_(requires_grad)
 
 

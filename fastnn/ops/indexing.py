@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .._core import OPS, Tensor, add_method, as_dtype, as_tensor, call, call_view, view
+from .._core import OPS, Tensor, add_method, as_dtype, as_tensor, call, call_view, elements, view
 from ..errors import DTypeError, IndexRangeError, ShapeError
 from .cast import cast, int_compare
 from .checks import need_axis, need_float32, need_index, need_int, need_shape
+from .compare import lt, where
 from .creation import arange, full
 from .movement import clone, expand, permute
 from .reduce import amax
@@ -44,7 +45,7 @@ def _indices(op: str, name: str, index: Any) -> Tensor:
         return _core.empty(t.shape, _I64)
     if t.dtype.is_floating_point or t.dtype.name == "bool":
         raise DTypeError(f"{op}: {name}: got {t.dtype.name}; need int64 or int32: use .long()")
-    return _core.tensor(t, _I64)
+    return cast(t, _I64)
 
 
 def _counted_from_end(op: str, t: Tensor, n: int) -> Tensor:
@@ -52,8 +53,7 @@ def _counted_from_end(op: str, t: Tensor, n: int) -> Tensor:
     if _core.first_outside(t, 0, n) < 0:
         return t
     need_index(op, "index", t, n, low=-n)
-    array = t.numpy()
-    return _core.tensor(np.where(array < 0, array + n, array))
+    return where(lt(t, 0), t + n, t)
 
 
 def take(x: Tensor, axis: int, axes: int, t: Tensor, skip: int = -1) -> Tensor:
@@ -69,18 +69,20 @@ def take(x: Tensor, axis: int, axes: int, t: Tensor, skip: int = -1) -> Tensor:
 
 
 def _array_of(k: Any) -> Any:
-    """An index that is not a number or slice as an array of integers or booleans."""
-    a = np.asarray(k.detach() if isinstance(k, Tensor) else k)
-    if a.size == 0 and not hasattr(k, "dtype"):
-        a = a.astype(np.int64)
-    if a.dtype.kind not in "iub" or isinstance(k, bool):
-        raise DTypeError(f"getitem: index: got {a.dtype}; need integers, or booleans "
+    """An index that is not a number or slice: a Tensor of integers, or an array of booleans."""
+    t = k if isinstance(k, Tensor) else np.asarray(k)
+    if not isinstance(t, Tensor) and t.dtype.kind in "iubf":
+        t = _core.empty(t.shape, _I64) if t.size == 0 and not hasattr(k, "dtype") else as_tensor(t)
+    if not isinstance(t, Tensor) or t.dtype.is_floating_point or isinstance(k, bool):
+        name = t.dtype.name if isinstance(t, Tensor) else t.dtype
+        raise DTypeError(f"getitem: index: got {name}; need integers, or booleans "
                          "of the shape they mask")
-    return a
+    return elements(t) if t.dtype is _BOOL else t
 
 
 def _items(shape: tuple[int, ...], key: Any) -> list[Any]:
-    """The parts of a key with '...' written out: None, slice, int or array, covering every axis."""
+    """The parts of a key with '...' written out: None, slice, int, Tensor of indices or
+    mask, covering every axis."""
     items: list[Any] = []
     used, dots = 0, -1
     for k in key if isinstance(key, tuple) else (key,):
@@ -92,11 +94,11 @@ def _items(shape: tuple[int, ...], key: Any) -> list[Any]:
         if k is not None and not isinstance(k, slice):
             if isinstance(k, (Tensor, np.ndarray, list, tuple, range, bool)):
                 k = _array_of(k)
-                if k.ndim == 0 and k.dtype.kind != "b":
+                if k.ndim == 0 and isinstance(k, Tensor):
                     k = int(k)
             else:
                 k = need_int("getitem", "index", k)
-        used += k.ndim if isinstance(k, np.ndarray) and k.dtype.kind == "b" else k is not None
+        used += k.ndim if isinstance(k, np.ndarray) else k is not None
         items.append(k)
     if used > len(shape):
         raise IndexRangeError(f"getitem: key: got {used} indices for shape {shape}; "
@@ -129,7 +131,7 @@ def key_plan(shape: tuple[int, ...], key: Any) -> tuple[Basic, list[tuple[int, A
             basic.append((start, stride, len(range(start, stop, stride))))
             left += 1
         else:
-            mask = k.dtype.kind == "b"
+            mask = isinstance(k, np.ndarray)
             if mask:
                 _core.untraceable("getitem")
             if mask and k.shape != shape[axis : axis + k.ndim]:
@@ -183,16 +185,15 @@ def _pick(x: Tensor, picks: list[tuple[int, Any]]) -> Tensor:
     if axes[-1] - axes[0] != len(axes) - 1:
         x = permute(x, axes + [i for i in range(x.ndim) if i not in axes])
         axes = list(range(len(axes)))
-    _core.untraceable("getitem")
     try:
-        arrays = np.broadcast_arrays(*[t.numpy() for t in checked])
+        np.broadcast_shapes(*[t.shape for t in checked])
     except ValueError:
         raise ShapeError(f"getitem: index: got shapes {[t.shape for t in checked]}; "
                          "need ones that broadcast") from None
-    flat = np.zeros(arrays[0].shape, np.int64)
-    for a, n in zip(arrays, x.shape[axes[0] :], strict=False):
-        flat = flat * n + a
-    return take(x, axes[0], len(axes), _core.tensor(flat))
+    flat = checked[0]
+    for t, n in zip(checked[1:], x.shape[axes[0] + 1 :], strict=False):
+        flat = flat * n + t
+    return take(x, axes[0], len(axes), flat)
 
 
 def _getitem(x: Tensor, key: Any) -> Tensor:
@@ -450,8 +451,11 @@ def _scattered(op: str, input: Any, dim: int, index: Any, src: Any) -> Tensor:
     x, t = as_tensor(input), _indices(op, "index", index)
     d, n = _axis(op, x.shape, dim)
     part = _cut_to(op, x, t, d)
-    v = src if isinstance(src, Tensor) else as_tensor(src)
-    v = full(t.shape, v.item(), x.dtype) if v.ndim == 0 < t.ndim else _source(op, v, t.shape)
+    if isinstance(src, (int, float)):
+        v = full(t.shape, src, x.dtype)
+    else:
+        v = as_tensor(src)
+        v = _source(op, v, t.shape) if v.ndim else expand(v, t.shape)
     if v.dtype is not x.dtype:
         raise DTypeError(f"{op}: src: got {v.dtype.name}; need {x.dtype.name}, as the input")
     need_index(op, "index", t, n)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .._core import DTYPES, OPS, Tensor, as_tensor, call, view
+from .._core import DTYPES, OPS, Tensor, as_tensor, call, elements, view
 from ..errors import DTypeError, ShapeError
 from .cast import cast
 from .checks import need_float32, need_index, need_int
@@ -184,7 +184,7 @@ def binary_cross_entropy(
         0.6931
     """
     x, t, shape = _operands("binary_cross_entropy", input, target)
-    values = x.detach().numpy()
+    values = elements(x)
     bad = (values < 0) | (values > 1)
     if bad.any():
         raise ValueError(f"binary_cross_entropy: input: got {values[bad].flat[0]}; need "

@@ -15,6 +15,7 @@ from .._core import (
     all_float32,
     as_tensor,
     call_into,
+    elements,
     elementwise,
     pointwise,
 )
@@ -173,7 +174,7 @@ def pow(input: Any, exponent: Any) -> Tensor:
     if dtype is F32:
         return pointwise(OPS["pow"], as_operand(a, F32), as_operand(b, F32))
     _core.untraceable("pow")
-    base, power = as_operand(a, I64).numpy(), as_operand(b, I64).numpy()
+    base, power = elements(as_operand(a, I64)), elements(as_operand(b, I64))
     if (power < 0).any():
         raise ValueError("pow: exponent: got a negative integer; need a float base: use .float()")
     return cast(as_tensor(np.power(base, power)), dtype)

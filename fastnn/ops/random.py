@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .._core import DTYPES, OPS, Tensor, as_tensor, call, call_into
+from .._core import DTYPES, OPS, Tensor, as_tensor, call, call_into, elements
 from ..errors import DTypeError, ShapeError
 from .checks import need_float32, need_int, need_shape
 
@@ -263,7 +263,7 @@ def normal(
         raise ValueError(f"normal: size: got {size} besides a tensor; need mean and std as numbers")
     m, s = as_tensor(mean).detach(), as_tensor(std).detach()
     need_float32("normal", mean=m, std=s)
-    if bool((s.numpy() < 0).any()):
+    if bool((elements(s) < 0).any()):
         raise ValueError("normal: std: got a negative number; need none")
     try:
         shape = np.broadcast_shapes(m.shape, s.shape)
@@ -332,8 +332,9 @@ def randperm(n: int, *, generator: Generator | None = None, dtype: Any = None,
     count = need_int("randperm", "n", n)
     if count < 0:
         raise ValueError(f"randperm: n: got {count}; need a number >= 0")
+    _core.untraceable("randperm")
     keys = _integers(-(2**63), 2**64, (count,), _state("randperm", generator))
-    return _finish(as_tensor(np.argsort(keys.numpy(), kind="stable")), dtype, False)
+    return _finish(as_tensor(np.argsort(elements(keys), kind="stable")), dtype, False)
 
 
 # ---------------------------------------------------------------- draws that depend on a tensor
@@ -355,7 +356,7 @@ def bernoulli(input: Any, *, generator: Generator | None = None) -> Tensor:
 def _probabilities(op: str, input: Any) -> Tensor:
     p = as_tensor(input).detach()
     need_float32(op, input=p)
-    values = p.numpy()
+    values = elements(p)
     bad = ~((values >= 0) & (values <= 1))
     if bad.any():
         raise ValueError(f"{op}: input: got {values[bad].flat[0]}; need probabilities from 0 to 1")
@@ -385,7 +386,8 @@ def multinomial(
     if w.ndim not in (1, 2) or w.shape[-1] == 0:
         raise ShapeError(f"multinomial: input: got shape {w.shape}; need (k) or (m, k), k > 0")
     k = need_int("multinomial", "num_samples", num_samples)
-    weights = w.numpy().astype(np.float64).reshape(-1, w.shape[-1])
+    _core.untraceable("multinomial")
+    weights = elements(w).astype(np.float64).reshape(-1, w.shape[-1])
     if not (np.isfinite(weights).all() and (weights >= 0).all()):
         raise ValueError("multinomial: input: got a negative, infinite or NaN weight; "
                          "need finite weights >= 0")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _core
-from .._core import OPS, Tensor, add_method, as_dtype, as_tensor, call, view
+from .._core import OPS, Tensor, add_method, as_dtype, as_tensor, call, elements, view
 from ..errors import DTypeError, ShapeError
 from .axes import reduction, sums, which
 from .cast import cast, int_compare
@@ -421,7 +421,7 @@ def _array(op: str, x: Tensor) -> np.ndarray:
     _core.untraceable(op)
     if x.dtype.is_floating_point:
         raise DTypeError(f"{op}: input: got {x.dtype.name}; need float32 or integers: use .float()")
-    return np.asarray(memoryview(x.detach()))
+    return elements(x)
 
 
 for _name in __all__:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .._core import Tensor, as_tensor
+from .._core import Tensor, as_tensor, elements
 from ..errors import DTypeError, ShapeError
 from .compare import where
 from .indexing import checked_picks, key_plan, take
@@ -26,7 +26,7 @@ def _place(array: np.ndarray, key: Any) -> tuple[np.ndarray, tuple[Any, ...]]:
     ) + (...,)]
     named: list[Any] = [slice(None)] * part.ndim
     for (axis, _), t in zip(picks, checked_picks("setitem", part.shape, picks), strict=True):
-        named[axis] = t.numpy()
+        named[axis] = elements(t)
     return part, (*named, ...)
 
 
@@ -38,13 +38,13 @@ def _setitem(x: Tensor, key: Any, value: Any) -> None:
     """x[key] = value"""
     _core.check_writable("setitem", x)
     _core.untraceable("setitem")
-    v = np.asarray(value.detach() if isinstance(value, Tensor) else value)
+    v = elements(value) if isinstance(value, Tensor) else np.asarray(value)
     if v.dtype.kind not in "iub" and not (v.dtype.kind == "f" and x.dtype.is_floating_point):
         raise DTypeError(f"setitem: value: got {v.dtype} for {x.dtype.name}; need .to({x.dtype!r})")
     if (x.requires_grad or getattr(value, "requires_grad", False)) and _core.grad_enabled():
         _recorded(x, key, as_tensor(value))
         return
-    part, named = _place(np.asarray(memoryview(x.detach())), key)
+    part, named = _place(elements(x), key)
     try:
         part[named] = v
     except ValueError:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .._core import Tensor, add_method, as_tensor
+from .._core import Tensor, add_method, as_tensor, elements
 from ..errors import ShapeError
 from .checks import need_axis, need_int
 from .indexing import gather
@@ -20,7 +20,7 @@ def order(op: str, x: Tensor, dim: int, descending: bool) -> tuple[np.ndarray, i
     """Indices along an axis in order of value, of equal ones in order of place; NaN is largest."""
     d = need_axis(op, dim, x.ndim)
     _core.untraceable(op)
-    a = np.asarray(memoryview(x.detach())).reshape(x.shape or (1,))
+    a = elements(x).reshape(x.shape or (1,))
     if not descending:
         return np.argsort(a, axis=d, kind="stable"), d
     # Backwards, a stable order from the largest on is one from the smallest.
