@@ -216,7 +216,7 @@ static void class_exps_of_columns(const float *x, int64_t step, int64_t classes,
         fold_rows(FOLD_EXP, x, classes, step, rows, v->m, v->s, 0);
         return;
     }
-    memset(v->s, 0, sizeof v->s);
+    memset(v->s, 0, (size_t)rows * sizeof *v->s);
     for (int64_t j = 0; j < classes; j++)
         for (int k = 0; k < rows; k += FNN_LANES) {
             const int n = lanes_of(rows - k);

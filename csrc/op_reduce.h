@@ -14,6 +14,21 @@ static inline fold fold_of(const fnn_call *c, const float *p, float *out)
                   .outer = c->dim[0], .n = c->dim[1], .inner = c->dim[2]};
 }
 
+/* Up to FOLD_COLS columns of one outer index: where they begin in x and in y. */
+typedef struct { int64_t x, y, cols; } strip;
+
+static inline int64_t strips_of(const int64_t *d)
+{
+    return d[0] * ((d[2] + FOLD_COLS - 1) / FOLD_COLS);
+}
+
+static inline strip strip_at(const int64_t *d, int64_t t)
+{
+    const int64_t blocks = (d[2] + FOLD_COLS - 1) / FOLD_COLS, o = t / blocks;
+    const int64_t j = t % blocks * FOLD_COLS;
+    return (strip){o * d[1] * d[2] + j, o * d[2] + j, smaller(d[2] - j, FOLD_COLS)};
+}
+
 /* ---- gradients of folds: each element of x from its own value and those of its output ---- */
 
 /* a times the derivative of the fold's map; for maxima, a where x is the extreme. */
@@ -108,14 +123,12 @@ static void sum_bwd(const fnn_call *c, const fnn_scratch *s)
 static void sum_int_fwd(const fnn_call *c, const fnn_scratch *s)
 {
     (void)s;
-    const int64_t outer = c->dim[0], n = c->dim[1], inner = c->dim[2];
-    const int64_t blocks = (inner + FOLD_COLS - 1) / FOLD_COLS;
+    const int64_t n = c->dim[1], inner = c->dim[2];
     FNN_FOR
-    for (int64_t t = 0; t < outer * blocks; t++) {
-        const int64_t o = t / blocks, j = t % blocks * FOLD_COLS, at = o * n * inner + j;
-        const int64_t cols = smaller(inner - j, FOLD_COLS);
-        const int64_t *x = (const int64_t *)c->buf[0] + at;
-        const uint8_t *bytes = (const uint8_t *)c->buf[0] + at;
+    for (int64_t t = 0; t < strips_of(c->dim); t++) {
+        const strip at = strip_at(c->dim, t);
+        const int64_t *x = (const int64_t *)c->buf[0] + at.x, cols = at.cols;
+        const uint8_t *bytes = (const uint8_t *)c->buf[0] + at.x;
         uint64_t sum[FOLD_COLS] = {0};
         if (inner == 1 && c->dim[3] == 8)
             for (int64_t i = 0; i < n; i++) sum[0] += (uint64_t)x[i];
@@ -127,7 +140,7 @@ static void sum_int_fwd(const fnn_call *c, const fnn_scratch *s)
         else
             for (int64_t i = 0; i < n; i++)
                 for (int64_t k = 0; k < cols; k++) sum[k] += bytes[i * inner + k];
-        memcpy((int64_t *)c->buf[1] + o * inner + j, sum, (size_t)cols * sizeof *sum);
+        memcpy((int64_t *)c->buf[1] + at.y, sum, (size_t)cols * sizeof *sum);
     }
 }
 
@@ -143,24 +156,22 @@ static void amax_fwd(const fnn_call *c, const fnn_scratch *s)
 static void amax_bwd(const fnn_call *c, const fnn_scratch *s)
 {
     (void)s;
-    const int64_t outer = c->dim[0], n = c->dim[1], inner = c->dim[2];
-    const int64_t blocks = (inner + FOLD_COLS - 1) / FOLD_COLS;
+    const int64_t n = c->dim[1], inner = c->dim[2];
     FNN_FOR
-    for (int64_t t = 0; t < outer * blocks; t++) {
-        const int64_t o = t / blocks, j = t % blocks * FOLD_COLS, at = o * n * inner + j;
-        const int cols = (int)smaller(inner - j, FOLD_COLS);
-        const float *x = (const float *)c->buf[0] + at;
-        const float *y = (const float *)c->buf[1] + o * inner + j;
-        float *dy = c->grad[1] + o * inner + j, hits[FOLD_COLS];
+    for (int64_t t = 0; t < strips_of(c->dim); t++) {
+        const strip at = strip_at(c->dim, t);
+        const int cols = (int)at.cols;
+        const float *x = (const float *)c->buf[0] + at.x, *y = (const float *)c->buf[1] + at.y;
+        float *dy = c->grad[1] + at.y, *dx = c->grad[0] + at.x, hits[FOLD_COLS];
         if (inner == 1)
             hits[0] = fold_run(FOLD_HITS, x, n, *y);
         else
             fold_rows(FOLD_HITS, x, n, inner, cols, y, hits, 0);
         for (int k = 0; k < cols; k++) dy[k] /= hits[k];
         if (inner == 1)
-            spread_run(FOLD_HITS, x, n, *dy, *y, c->grad[0] + at, c->acc & 1);
+            spread_run(FOLD_HITS, x, n, *dy, *y, dx, c->acc & 1);
         else
-            spread_rows(FOLD_HITS, x, n, inner, cols, dy, y, c->grad[0] + at, c->acc & 1);
+            spread_rows(FOLD_HITS, x, n, inner, cols, dy, y, dx, c->acc & 1);
     }
 }
 

@@ -57,7 +57,8 @@ class Normalize:
 
     def of_units(self, unit: float) -> Normalize:
         """The same for samples in other units: stored pixels 0 to `unit` instead of 0 to 1."""
-        return Normalize(np.multiply(self.mean, unit).tolist(), np.multiply(self.std, unit).tolist())
+        mean, std = np.multiply(self.mean, unit), np.multiply(self.std, unit)
+        return Normalize(mean.tolist(), std.tolist())
 
     def __repr__(self) -> str:
         return f"Normalize(mean={self.mean}, std={self.std})"

@@ -393,7 +393,7 @@ def _same_dtype(op: str, tensors: Any) -> list[Tensor]:
     if not xs:
         raise ShapeError(f"{op}: tensors: got none; need at least one")
     dtype = xs[0].dtype
-    for x in xs:
+    for x in xs[1:]:
         if x.dtype is not dtype:
             common = common_dtype(op, *xs)
             return [as_operand(x, common) for x in xs]

@@ -98,7 +98,8 @@ def mean(
         3.0
     """
     x = as_tensor(input)
-    need_float32("mean", input=x)
+    if x.dtype is not _F32:
+        need_float32("mean", input=x)
     for shapes, geometry, f in sums("mean", x.shape, which("mean", dim, axis), keepdim or keepdims):
         x = call(SUM, (x,), shapes, geometry, f)
     return x
@@ -149,7 +150,8 @@ def logsumexp(
         1000.69
     """
     x = as_tensor(input)
-    need_float32("logsumexp", input=x)
+    if x.dtype is not _F32:
+        need_float32("logsumexp", input=x)
     dim = which("logsumexp", dim, axis)
     return _reduce(LOGSUMEXP, "logsumexp", x, dim, keepdim or keepdims, saved=1)
 
@@ -280,7 +282,8 @@ def _variance(
     """var, or its root where op is "std"; as in torch, the first argument after input may be
     `unbiased`."""
     x = as_tensor(input)
-    need_float32(op, input=x)
+    if x.dtype is not _F32:
+        need_float32(op, input=x)
     if isinstance(dim, bool):
         dim, unbiased = None, dim
     _, order, shape, geometry, n = reduction(op, x.shape, dim, keepdim)
@@ -347,7 +350,8 @@ def norm(
         5.0
     """
     x = as_tensor(input)
-    need_float32("norm", input=x)
+    if x.dtype is not _F32:
+        need_float32("norm", input=x)
     dim, keepdim = which("norm", dim, axis), keepdim or keepdims
     if p in (2, "fro", None):
         return _reduce(NORM, "norm", x, dim, keepdim, of_nothing=True)
