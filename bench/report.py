@@ -47,6 +47,13 @@ class Line:
         return None if self.goal is None or self.ratio is None else self.ratio >= self.goal
 
     @property
+    def reachable(self) -> float | None:
+        """The ratio at the roof: no program can have a higher one."""
+        if self.best is None or ROOF not in self.times:
+            return None
+        return self.times[self.best] / self.times[ROOF]
+
+    @property
     def of_roof(self) -> float | None:
         if self.ours is None or ROOF not in self.times:
             return None
@@ -96,7 +103,12 @@ def duration(seconds: float | None) -> str:
 
 
 def verdict(line: Line) -> str:
-    return {None: "", True: "met", False: "MISSED"}[line.met]
+    """Whether the goal is met; where the roof forbids it, the ratio that the roof allows."""
+    if line.met is not False:
+        return "met" if line.met else ""
+    if line.goal and line.reachable and line.reachable < line.goal:
+        return f"MISSED, roof: {line.reachable:.2f}"
+    return "MISSED"
 
 
 def cells(line: Line, peers: list[str]) -> list[str]:
@@ -149,6 +161,12 @@ def notes(result: dict[str, Any]) -> list[str]:
     said.append("longest first call (building and compiling): " + ", ".join(
         f"{n} {duration(max(t))}" for n, t in compiling.items() if t and n != ROOF))
     said.append(score(result))
+    with_torch = [(line, min(t for n, t in line.times.items() if n.startswith("torch")))
+                  for line in found if line.goal and line.ours
+                  and any(n.startswith("torch") for n in line.times)]
+    said.append(f"against torch alone, eager or compiled: "
+                f"{sum(t / line.ours >= line.goal for line, t in with_torch)} of "
+                f"{len(with_torch)}")
     return said
 
 

@@ -263,6 +263,7 @@ def test_ratios():
     assert (won.best, won.ratio, won.met, won.of_roof) == ("jax", 2.0, True, 0.5)
     assert won.rate == "4 GFLOP/s" and won.spread[OURS] == pytest.approx(0.15)
     assert (lost.best, lost.ratio, lost.met) == ("torch", 0.5, False)
+    assert lost.reachable == 2.5 and report.verdict(lost) == "MISSED"
     assert lost.rate == "3 GB/s" and lost.errors == {"jax": "ValueError: no"}
     assert alone.best is alone.ratio is alone.met is alone.of_roof is None
 
@@ -276,8 +277,14 @@ def test_the_table_hides_nothing(capsys, monkeypatch):
         for word in ("won", "2.00", "met", "MISSED", "50% fma", "error",
                      "openvino: SKIPPED, no module openvino", "lost: jax: ERROR, ValueError: no",
                      "torch: used 50% of a CPU while others were measured",
-                     "1 of 3 goals met, 1 of them not measured, 1 libraries skipped"):
+                     "1 of 3 goals met, 1 of them not measured, 1 libraries skipped",
+                     "against torch alone, eager or compiled: 1 of 2"):
             assert word in text, word
+
+
+def test_a_goal_beyond_the_roof_is_named():
+    near = json.loads(json.dumps(STORED).replace('"samples": [0.2]', '"samples": [0.8]'))
+    assert report.verdict(report.lines(near)[1]) == "MISSED, roof: 0.62"
 
 
 def test_durations():
