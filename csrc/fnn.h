@@ -90,12 +90,19 @@ const fnn_isa *fnn_isa_active(void);
 /* run.c: run n records in order (backward: in the order given, their backward kernels).
  * Returns 0, or -1 when scratch memory could not be had; nothing has run then. */
 int fnn_run(const fnn_call *calls, int64_t n, int backward, int n_threads);
+/* The same for a list of forward and backward calls (which[i] = 1), whose costs are known. */
+int fnn_replay(const fnn_call *calls, const unsigned char *which, const float *costs, int64_t n,
+               int n_threads);
 double fnn_cost_ns(const fnn_call *c, int backward);  /* estimated time on one core       */
 void fnn_always_team(int on);          /* tests: no record is too small for a team         */
 double fnn_roof(int kind, float *x, int64_t n, int64_t repeats, int n_threads);  /* flops or bytes
                                           done by a team, each thread on its part of x[0..n) */
 unsigned fnn_fp_mode(void);            /* the calling thread's floating-point control word */
 int fnn_grad_mode(int set);            /* thread-local: -1 reads, 0/1 sets; returns the old value */
+
+/* plan.c: offsets of n temporaries that live from call first[i] to last[i]; returns the bytes of all. */
+int64_t fnn_plan(int64_t n, const int64_t *bytes, const int64_t *first, const int64_t *last,
+                 int64_t *offset);
 
 /* alloc.c: 64-byte-aligned memory with a cache of freed blocks. NULL when there is none. */
 /* ---- memory ---- */

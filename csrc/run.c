@@ -146,13 +146,32 @@ static void scratch_give(pool *p)
 
 /* ---- run ---- */
 
-static void run_range(const fnn_kernel *table, const fnn_call *c, int64_t n, pool *p)
+/* Calls in order: all forward, all backward, or as told for each. */
+typedef struct {
+    const fnn_isa *isa;
+    const fnn_call *calls;
+    const unsigned char *which;          /* 1 = backward, for each call; NULL: as `backward`  */
+    const float *costs;                  /* fnn_cost_ns of each; NULL: not known yet          */
+    int backward;
+} work;
+
+static int is_backward(const work *w, int64_t i) { return w->which ? w->which[i] : w->backward; }
+
+static double cost_of(const work *w, int64_t i)
+{
+    return w->costs ? w->costs[i] : fnn_cost_ns(&w->calls[i], w->backward);
+}
+
+static void run_range(const work *w, int64_t begin, int64_t end, pool *p)
 {
     slice *own = &p->slices[fnn_team_rank()];
     const fnn_scratch s = {(float *)p->shared, (float *)own->local};
     const unsigned mode = fnn_fp_mode();
     set_fp_mode(mode | FLUSH_BITS);
-    for (int64_t i = 0; i < n; i++) table[c[i].op](&c[i], &s);
+    for (int64_t i = begin; i < end; i++) {
+        const fnn_call *c = &w->calls[i];
+        (is_backward(w, i) ? w->isa->bwd : w->isa->fwd)[c->op](c, &s);
+    }
     set_fp_mode(mode);
 }
 
@@ -167,12 +186,12 @@ static void note_start(slice *s)
 }
 
 /* The same on a team if that pays for work of `cost` ns, else on this thread. */
-static void run_heavy(const fnn_kernel *table, const fnn_call *c, int64_t n, pool *p, double cost,
+static void run_heavy(const work *w, int64_t first_call, int64_t last_call, pool *p, double cost,
                       int n_threads)
 {
     const double begin = fnn_now_ns();
     if (!team_pays(cost, begin)) {
-        run_range(table, c, n, p);
+        run_range(w, first_call, last_call, p);
         memory.last = fnn_now_ns();
         return;
     }
@@ -182,50 +201,60 @@ static void run_heavy(const fnn_kernel *table, const fnn_call *c, int64_t n, poo
         const int rank = fnn_team_rank();
         note_start(&p->slices[rank]);
         if (rank == 0) size = fnn_team_size();
-        run_range(table, c, n, p);
+        run_range(w, first_call, last_call, p);
     }
     const double end = fnn_now_ns();
     const slice *first = p->slices;
     double late = 0;
-    for (const slice *w = first + 1; w < first + size; w++) {
-        const int waited = w->cpu == first->cpu && w->cpu >= 0;   /* two on one CPU take turns */
-        late = fmax(late, waited ? end - begin : w->started - begin);
+    for (const slice *t = first + 1; t < first + size; t++) {
+        const int waited = t->cpu == first->cpu && t->cpu >= 0;   /* two on one CPU take turns */
+        late = fmax(late, waited ? end - begin : t->started - begin);
     }
     team_learn(cost, begin, late, end);
 }
 
-static void run_all(const fnn_kernel *table, const fnn_call *c, int64_t n, pool *p, int backward,
-                    int n_threads)
+static void run_all(const work *w, int64_t n, pool *p, int n_threads)
 {
     for (int64_t i = 0, j; i < n; i = j) {
-        double cost = fnn_cost_ns(&c[i], backward), more;
+        double cost = cost_of(w, i), more;
         const int heavy = team_candidate(cost);
         for (j = i + 1; j < n; j++, cost += more) {
-            more = fnn_cost_ns(&c[j], backward);
+            more = cost_of(w, j);
             if (team_candidate(more) != heavy) break;
         }
-        if (heavy) run_heavy(table, c + i, j - i, p, cost, n_threads);
-        else run_range(table, c + i, j - i, p);
+        if (heavy) run_heavy(w, i, j, p, cost, n_threads);
+        else run_range(w, i, j, p);
     }
 }
 
-int fnn_run(const fnn_call *calls, int64_t n, int backward, int n_threads)
+static int run_work(const work *w, int64_t n, int n_threads)
 {
-    const fnn_isa *isa = fnn_isa_active();
-    const fnn_kernel *table = backward ? isa->bwd : isa->fwd;
     if (n_threads < 1) n_threads = 1;
     pool *p = scratch_take(n_threads);
     if (!p) return -1;
     if (fnn_in_team()) {                 /* of a stranger, whom kernels must not share work with */
         FNN_TEAM(1)
-        run_range(table, calls, n, p);
+        run_range(w, 0, n, p);
     } else if (n_threads == 1) {
-        run_range(table, calls, n, p);
+        run_range(w, 0, n, p);
     } else {
-        run_all(table, calls, n, p, backward, n_threads);
+        run_all(w, n, p, n_threads);
     }
     scratch_give(p);
     return 0;
+}
+
+int fnn_run(const fnn_call *calls, int64_t n, int backward, int n_threads)
+{
+    const work w = {fnn_isa_active(), calls, NULL, NULL, backward};
+    return run_work(&w, n, n_threads);
+}
+
+int fnn_replay(const fnn_call *calls, const unsigned char *which, const float *costs, int64_t n,
+               int n_threads)
+{
+    const work w = {fnn_isa_active(), calls, which, costs, 0};
+    return run_work(&w, n, n_threads);
 }
 
 void fnn_always_team(int on) { always = on; }

@@ -31,6 +31,10 @@ cdef extern from "fnn.h":
     enum: FNN_ROOF_TRIAD
     enum: FNN_ROOF_UPDATE
     double fnn_roof(int kind, float *x, long long n, long long repeats, int n_threads) nogil
+    int fnn_replay(const fnn_call *calls, const unsigned char *which, const float *costs, long long n,
+                   int n_threads) nogil
+    long long fnn_plan(long long n, const long long *bytes, const long long *first, const long long *last,
+                       long long *offset)
     unsigned fnn_fp_mode() nogil
     int fnn_grad_mode(int set)
     void *fnn_malloc(size_t bytes) nogil
@@ -56,6 +60,7 @@ cdef class Storage:
     cdef object owner               # keeps foreign memory alive; None = ours
     cdef unsigned int version       # counts in-place changes
     cdef int handles                # tensors on it
+    cdef long long serial           # in the order of making
     cdef bint readonly
     cdef int exports                # buffers through which others may write
     cdef dict packs                 # copies of weights, see packs.pxi
@@ -83,7 +88,7 @@ cdef class Record:
     cdef fnn_call call
     cdef long long seq
     cdef long long mark
-    cdef bint freed
+    cdef bint freed, ran            # backward has let go of it, has been through it
     cdef object edges               # per input: Record, leaf Tensor or None
     cdef object stores              # Storages backward reads
     cdef object arrays              # NumPy backend: every slot's (shape, dtype)

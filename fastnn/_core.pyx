@@ -15,15 +15,16 @@ from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 from cpython.object cimport Py_EQ, Py_GT, Py_LE, Py_LT, Py_NE
 from libc.stdint cimport int64_t, uintptr_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 import weakref
 from operator import index as as_index
+from sys import _getframe
 
 import numpy as np
 
-from .errors import DTypeError, GraphError, ShapeError
+from .errors import DTypeError, GraphError, IndexRangeError, ShapeError, UnsupportedOpError
 
 cdef enum:
     MAX_RANK = 32
@@ -48,6 +49,7 @@ cdef extern from "Python.h":
 # One extension module, so that every call between the parts stays a C call; each may use those above it.
 include "core/dtypes.pxi"
 include "core/memory.pxi"
+include "core/record.pxi"
 include "core/launch.pxi"
 include "core/packs.pxi"
 include "core/broadcast.pxi"
@@ -57,4 +59,5 @@ include "core/arena.pxi"
 include "core/convert.pxi"
 include "core/operators.pxi"
 include "core/tensor.pxi"
+include "core/program.pxi"
 include "core/settings.pxi"

@@ -127,9 +127,12 @@ cdef int run_step(Arena a, int op, long long flags, Tensor counts, Tensor option
     cdef tuple inputs
     cdef float *count = <float *>counts.data
     cdef long long first, i = 0, j, n = len(a.params)
+    cdef Recorder rec = recorder()
     while i < n:
         first = i
         p = <Tensor>a.params[i]
+        if rec is not None:
+            rec.read_gradient(p)
         g = p.gradient
         i += 1
         if g is None:
@@ -139,9 +142,15 @@ cdef int run_step(Arena a, int op, long long flags, Tensor counts, Tensor option
         c.dim[3] = a.start(first)
         if a.inside(p, first):
             while i < n and count[i] == count[first] and a.inside(<Tensor>a.params[i], i):
+                if rec is not None:
+                    rec.read_gradient(<Tensor>a.params[i])
                 i += 1
             for j in range(first, i):
                 (<Tensor>a.params[j]).store.version += 1
+                if rec is not None:
+                    rec.written[<uintptr_t><void *>a.params[j]] = a.params[j]
+            if rec is not None:
+                rec.runs.append((counts, first, i))
             c.dim[0] = a.start(i) - c.dim[3]
             c.dim[1] = c.dim[2] = c.dim[3]
             inputs = (a.data, a.grads, counts, options) + states
@@ -169,10 +178,19 @@ def step_arenas(int op, list jobs not None):
         run_step(a, op, flags, counts, options, states)
 
 
+def set_options(list jobs not None):
+    """Check jobs as step_arenas does and write their option values: a replay runs the rest."""
+    for a, _, counts, values, options, states in jobs:
+        check_step(a, counts, values, options, states)
+
+
 def drop_gradients(params not None):
     """Set .grad of every parameter to None."""
+    cdef Recorder rec = recorder()
     for p in params:
         (<Tensor?>p).gradient = None
+        if rec is not None:
+            rec.leaves[p] = None
 
 
 def segments(list tensors not None, long long chunk):

@@ -88,14 +88,17 @@ def tensor(data, dtype=None, device=None, bint requires_grad=False):
         (2, 2)
     """
     check_device(device)
-    if isinstance(data, Tensor):
-        data = np.array(data.detach())
-    arr = to_array(data)
+    cdef Tensor t
+    if isinstance(data, Tensor) and (dtype is None or as_dtype(dtype) is (<Tensor>data).dtype):
+        t = hooks["clone"](data.detach())
+        t.requires_grad = requires_grad
+        return t
+    arr = to_array(data.detach() if isinstance(data, Tensor) else data)
     if dtype is not None:
         arr = arr.astype(as_dtype(dtype).numpy)
     elif arr.dtype == np.float64:
         arr = arr.astype(np.float32)
-    cdef Tensor t = wrap(arr, True)
+    t = wrap(arr, True)
     t.requires_grad = requires_grad
     return t
 

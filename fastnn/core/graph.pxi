@@ -102,21 +102,26 @@ cdef class Buffers:
     """Gradient memory of one backward: a block is reused as soon as its last reader has run."""
     cdef dict idle                  # bytes -> [addresses]
     cdef list taken
+    cdef Recorder recorder
 
     def __cinit__(self):
         self.idle = {}
         self.taken = []
+        self.recorder = recorder()
 
     cdef float *take(self, long long n) except NULL:
         cdef list same = self.idle.get(n)
         cdef void *p
         if same:
-            return <float *><uintptr_t>same.pop()
-        p = fnn_malloc(n * sizeof(float))
-        if p == NULL:
-            raise MemoryError(f"backward: memory: got a request for {n * sizeof(float):,} bytes; "
-                              "need one that can be met: smaller batches")
-        self.taken.append(<uintptr_t>p)
+            p = <void *><uintptr_t>same.pop()
+        else:
+            p = fnn_malloc(n * sizeof(float))
+            if p == NULL:
+                raise MemoryError(f"backward: memory: got a request for {n * sizeof(float):,} bytes; need "
+                                  "one that can be met: smaller batches")
+            self.taken.append(<uintptr_t>p)
+        if self.recorder is not None:
+            self.recorder.gradient_memory(<float *>p, n)
         return <float *>p
 
     cdef give(self, float *p, long long n):
@@ -206,7 +211,12 @@ cdef int plan_record(Record r, fnn_call *c, Buffers buffers, dict leaves, tuple 
             p = <Record>e
             if p.g[r.edge_slot[j]] == NULL:
                 place = saved_place(r, j, keep)
-                p.g[r.edge_slot[j]] = buffers.take(r.numel[j]) if place is None else <float *>place.ptr
+                if place is None:
+                    p.g[r.edge_slot[j]] = buffers.take(r.numel[j])
+                else:
+                    p.g[r.edge_slot[j]] = <float *>place.ptr
+                    if buffers.recorder is not None:
+                        buffers.recorder.take_over(place)
             else:
                 c.acc |= 1 << j
             c.grad[j] = p.g[r.edge_slot[j]]
@@ -214,6 +224,8 @@ cdef int plan_record(Record r, fnn_call *c, Buffers buffers, dict leaves, tuple 
         leaf = <Tensor>e
         if only is not None and not is_among(leaf, only):
             continue
+        if buffers.recorder is not None and only is None:
+            buffers.recorder.read_gradient(leaf)
         g = gradient_place(leaf, leaves, only is None, saved_place(r, j, keep), &acc)
         c.grad[j] = <float *>g.data
         c.acc |= acc << j
@@ -233,6 +245,7 @@ cdef bint is_among(Tensor t, tuple ts):
 cdef release(Record r):
     """Let go of what backward has read; a record that reads nothing can run again."""
     r.freed = r.freed or len(r.stores) > 0
+    r.ran = True
     r.stores = []
 
 
@@ -275,14 +288,22 @@ def backward(Tensor root not None, gradient=None, bint retain_graph=False, tuple
     cdef list slow = []                 # the record of each call, None of a copy
     try:
         (<Record>root.edge).g[root.slot] = buffers.take(seed.n)
-        memcpy((<Record>root.edge).g[root.slot], seed.data, seed.n * sizeof(float))
+        if buffers.recorder is None:
+            memcpy((<Record>root.edge).g[root.slot], seed.data, seed.n * sizeof(float))
+        else:
+            buffers.recorder.seed((<Record>root.edge).g[root.slot], seed)
         n = 0
         for _, record in order:
             if only is None and (<Record>record).kept is not None:
+                if buffers.recorder is not None:
+                    raise UnsupportedOpError("compile: retain_grad: got it inside a compiled step; need "
+                                             "the gradient of a leaf")
                 i = plan_kept(<Record>record, &calls[n], leaves)
                 slow += [None] * i
                 n += i
             plan_record(<Record>record, &calls[n], buffers, leaves, only, retain_graph)
+            if buffers.recorder is not None:
+                buffers.recorder.add_backward(<Record>record, &calls[n], leaves)
             ns += fnn_cost_ns(&calls[n], True)
             n += 1
             if reference is not None or anomaly:
@@ -305,6 +326,8 @@ def backward(Tensor root not None, gradient=None, bint retain_graph=False, tuple
         leaf = <Tensor>leaf_
         leaf.gradient = <Tensor>g
         leaf.gradient.store.version += 1
+        if buffers.recorder is not None:
+            buffers.recorder.leaves[leaf] = None
 
 
 cdef int run_slowly(Record r, fnn_call *c) except -1:
@@ -335,6 +358,8 @@ cdef Tensor check_gradient(Tensor root, object gradient):
 
 cdef accumulate_leaf(Tensor leaf, Tensor seed):
     """backward() called on a leaf, or on a view of one."""
+    if recorder() is not None:
+        raise UnsupportedOpError("compile: backward: got a leaf; need a tensor computed from leaves")
     if leaf.gradient is None:
         g = new_tensor(F32, leaf.rank, leaf.dims, leaf.n)
         memcpy((<Tensor>g).data, seed.data, leaf.n * sizeof(float))

@@ -9,7 +9,6 @@ cdef dict reference = None              # op id -> (forward, backward) in NumPy
 cdef list captured = None
 cdef bint anomaly = False               # stop at the first NaN and name its op
 
-cdef object unrecorded = None           # called with the name of whatever computes outside records
 
 cdef double DROP_GIL_NS = 20000.0       # dropping and retaking the GIL must be worth it
 
@@ -58,6 +57,9 @@ cdef int launch(fnn_call *c, tuple inputs, tuple outputs, bint in_place, int sav
             raise GraphError(f"{OP_NAMES[c.op]}_: got a tensor that shares memory with another; need one "
                              "of its own: views of it would get a wrong gradient (use the op without _)")
         r = new_record(c, inputs, outputs)
+    cdef Recorder rec = recorder()
+    if rec is not None:
+        rec.add_forward(c, inputs, outputs, in_place)
     if reference is None:
         run(c, 1, False, fnn_cost_ns(c, False))
     else:
@@ -232,21 +234,53 @@ def first_outside(Tensor t not None, long long low, long long high, skip=None):
     if t.dtype is not I64:
         raise DTypeError(f"first_outside: got {t.dtype.name}; need int64")
     realize(t)
-    cdef const int64_t *x = <const int64_t *>t.data
-    cdef int64_t i, let = 0 if skip is None else skip
-    cdef bint skipping = skip is not None
+    cdef long long i = outside(<const int64_t *>t.data, t.n, low, high, 0 if skip is None else skip,
+                               skip is not None)
+    cdef Recorder rec = recorder()
+    if rec is not None and i < 0:
+        rec.add_check(t, low, high, skip)
+    return i
+
+
+cdef long long outside(const int64_t *x, long long n, long long low, long long high, long long let,
+                       bint skipping) except -2:
     cdef fnn_call c
-    if t.n > CHECK_HERE and reference is None:
-        set_constants(&c, OUTSIDE, (t.n, low, high, let, skipping), ())
+    cdef int64_t i
+    if n > CHECK_HERE and reference is None:
+        set_constants(&c, OUTSIDE, (n, low, high, let, skipping), ())
         c.n_in = c.n_out = 1
-        c.buf[0] = t.data
+        c.buf[0] = <void *>x
         c.buf[1] = &i
         run(&c, 1, False, fnn_cost_ns(&c, False))
         return i
-    for i in range(t.n):
+    for i in range(n):
         if (x[i] < low or x[i] >= high) and not (skipping and x[i] == let):
             return i
     return -1
+
+
+def first_unlikely(Tensor t not None, bint nan):
+    """Where a float32 tensor first leaves 0 <= x <= 1, -1 if nowhere; nan: NaN is let through."""
+    realize(t)
+    cdef const float *x = <const float *>t.data
+    cdef long long i = unlikely(x, t.n, nan)
+    cdef Recorder rec = recorder()
+    if rec is not None and i < 0:
+        rec.add_check(t, 0, 1, None, nan)
+    return i
+
+
+cdef long long unlikely(const float *x, long long n, bint nan) noexcept nogil:
+    cdef long long i
+    for i in range(n):
+        if not (x[i] >= 0 and x[i] <= 1) and not (nan and x[i] != x[i]):
+            return i
+    return -1
+
+
+def element(Tensor t not None, long long i):
+    """Element i of an int64 or float32 tensor, for messages."""
+    return (<const float *>t.data)[i] if t.dtype is F32 else (<const int64_t *>t.data)[i]
 
 
 def shares_memory(Tensor a not None, Tensor b not None):

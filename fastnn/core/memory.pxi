@@ -1,12 +1,22 @@
 # Storages, new tensors, views, and the swap of two axes kept as a note.
 
+cdef long long n_storages = 0
+
+
 @cython.final
 @cython.no_gc
 @cython.freelist(512)
 cdef class Storage:
     """A block of memory that tensors share."""
 
+    def __cinit__(self):
+        global n_storages
+        n_storages += 1
+        self.serial = n_storages
+
     def __dealloc__(self):
+        if recording is not None:
+            recording.died(self.serial)
         if self.packs is not None:
             drop_packs(self)
         if self.owner is None:

@@ -47,6 +47,8 @@ def packed(int op, Tensor w not None, tuple shape, tuple dim):
     packs = s.packs
     key = (op, w.data - s.ptr, dim)
     found = packs.get(key, s)           # s: not seen yet; False: seen, without a copy
+    if recorder() is not None:
+        return pack_for_program(s, packs, key, op, w, shape, dim, version)
     if found is s:
         if len(packs) < MAX_PACKS:
             packs[key] = False
@@ -54,6 +56,38 @@ def packed(int op, Tensor w not None, tuple shape, tuple dim):
     if found is not False:
         return found
     return make_pack(s, packs, key, op, w, shape, dim)
+
+
+cdef object pack_for_program(Storage s, dict packs, tuple key, int op, Tensor w, tuple shape, tuple dim,
+                             unsigned int version):
+    """A compiled step uses the copy at every replay: made at once, outside it, and believed as long as
+    the weight has this version."""
+    global recording
+    cdef Recorder rec = recording
+    if root_of(s).serial >= rec.first_storage:
+        return None                     # a weight that the step itself computes
+    if packs.get(key, False) is False:
+        packs[key] = False
+        recording = None
+        try:
+            if make_pack(s, packs, key, op, w, shape, dim) is None:
+                return None
+        finally:
+            recording = rec
+    rec.packed.append((w, version))
+    return packs[key]
+
+
+cdef bint pack_is_true(Tensor w, unsigned int version):
+    """Whether w is what it was when it was packed, and nobody can write to it unseen."""
+    cdef Storage s = w.store, whole
+    cdef unsigned int now = s.version
+    if s.owner is not None:
+        whole = <Storage>s.owner
+        now += whole.version
+        if whole.exports:
+            return False
+    return now == version and not s.exports
 
 
 cdef object make_pack(Storage s, dict packs, tuple key, int op, Tensor w, tuple shape, tuple dim):

@@ -66,13 +66,6 @@ def set_detect_anomaly(bint on):
     return bool(old)
 
 
-def untraceable(str name):
-    """Said by whatever computes from the values of tensors outside records, which a replay of records
-    would therefore miss: integer extremes, sort, nonzero, item, ..."""
-    if unrecorded is not None:
-        unrecorded(name)
-
-
 def elements(Tensor t not None):
     """A NumPy array over the memory of t, for checks, and for those who have said their own name."""
     global unrecorded
@@ -81,13 +74,6 @@ def elements(Tensor t not None):
         return t._array()
     finally:
         unrecorded = old
-
-
-def on_untraceable(function):
-    """Call function(name) at each of them from now on, None = nothing; returns what it was."""
-    global unrecorded
-    old, unrecorded = unrecorded, function
-    return old
 
 
 def set_max_bytes(long long n):

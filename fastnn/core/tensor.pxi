@@ -117,11 +117,15 @@ cdef class Tensor:
 
     @property
     def grad(self):
+        if recording is not None and recorder() is not None:
+            recording.read_gradient(self)
         return self.gradient
 
     @grad.setter
     def grad(self, value):
         cdef Tensor g
+        if recording is not None and recorder() is not None:
+            recording.leaves[self] = None
         if value is None:
             self.gradient = None
             return
@@ -181,7 +185,9 @@ cdef class Tensor:
         cdef Py_ssize_t *extra
         cdef int i
         realize(self)
-        untraceable("numpy")
+        if unrecorded is not None:
+            unrecorded("numpy")
+        leaves_for_python(self, "numpy")
         if self.wants_grad:
             raise BufferError("got a tensor that requires grad; need .detach()")
         if flags & PyBUF_WRITABLE and self.store.readonly:
@@ -237,7 +243,9 @@ cdef class Tensor:
     def item(self):
         """The only element as a Python number."""
         realize(self)
-        untraceable("item")
+        if unrecorded is not None:
+            unrecorded("item")
+        leaves_for_python(self, "item")
         if self.n != 1:
             raise ShapeError(f"item: got shape {self.shape}; need one element: use .tolist()")
         if self.dtype is F32:

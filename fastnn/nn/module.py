@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from .. import _core
-from .._core import Tensor, as_dtype, as_tensor, check_device
+from .._core import Tensor, as_dtype, as_tensor, check_device, module_changed, note_module
 from ..errors import (
     DTypeError,
     GraphError,
@@ -55,6 +55,7 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__}: got no forward(); need one")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        note_module(self)
         try:
             return self.forward(*args, **kwargs)
         except PLACED as error:
@@ -68,6 +69,7 @@ class Module:
         if isinstance(old, (Parameter, Buffer, Module)):
             value = _successor(self, name, old, value)
         super().__setattr__(name, value)
+        module_changed()
 
     def _check_new(self, kind: str, name: str) -> None:
         if not isinstance(name, str):
@@ -89,6 +91,7 @@ class Module:
                 f"register_parameter: {name}: got {type(param).__name__}; need a Parameter or None"
             )
         self.__dict__[name] = param
+        module_changed()
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Make tensor the attribute `name`: kept, and saved if persistent, but not learned."""
@@ -98,6 +101,7 @@ class Module:
                 f"register_buffer: {name}: got {type(tensor).__name__}; need a Tensor or None"
             )
         self.__dict__[name] = None if tensor is None else Buffer(tensor, persistent=persistent)
+        module_changed()
 
     def register_module(self, name: str, module: Module | None) -> None:
         """Make module the attribute `name`, which unlike in an assignment may be a number."""
@@ -107,6 +111,7 @@ class Module:
                 f"register_module: {name}: got {type(module).__name__}; need a Module or None"
             )
         self.__dict__[name] = module
+        module_changed()
 
     add_module = register_module
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._core import DType, Tensor, elements, first_outside
+from .._core import DType, Tensor, element, first_outside
 from ..errors import DTypeError, IndexRangeError, ShapeError
 
 
@@ -49,7 +49,7 @@ def need_index(
     for size in reversed(t.shape):
         place.insert(0, rest % size)
         rest //= size
-    value = elements(t).reshape(-1)[at]
+    value = element(t, at)
     ignored = "" if skip is None else f", or {skip} to be ignored"
     raise IndexRangeError(
         f"{op}: {name}: got {value} at {tuple(place)}; need {low} to {n - 1}{ignored}"

@@ -152,4 +152,4 @@ for _name, _value in {
     "div_": lambda input, other: itruediv(input, other),
 }.items():
     add_method(_name, _value)
-_core.bind(assign=assign)
+_core.bind(assign=assign, copy_=copy_)

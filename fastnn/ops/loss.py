@@ -184,10 +184,9 @@ def binary_cross_entropy(
         0.6931
     """
     x, t, shape = _operands("binary_cross_entropy", input, target)
-    values = elements(x)
-    bad = (values < 0) | (values > 1)
-    if bad.any():
-        raise ValueError(f"binary_cross_entropy: input: got {values[bad].flat[0]}; need "
+    at = _core.first_unlikely(x, True)
+    if at >= 0:
+        raise ValueError(f"binary_cross_entropy: input: got {_core.element(x, at):g}; need "
                          "probabilities from 0 to 1: binary_cross_entropy_with_logits takes any x")
     w = _spread("binary_cross_entropy", "weight", weight, shape)
     return _elementwise("binary_cross_entropy", (x, t, w), shape, reduction,

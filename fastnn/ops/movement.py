@@ -544,4 +544,4 @@ for _name, _value in {
     "view_as": _binary_shape(reshape),
 }.items():
     add_method(_name, _value)
-_core.bind(expand=expand, transpose_copy=_transpose_copy)
+_core.bind(clone=clone, expand=expand, transpose_copy=_transpose_copy)

@@ -32,6 +32,11 @@ def step(op: int, jobs: list[Job]) -> None:
     step_arenas(op, jobs)
 
 
+def set_options(jobs: list[Job]) -> None:
+    """Write the option values of jobs without a step."""
+    _core.set_options(jobs)
+
+
 class Places(NamedTuple):
     """Where gradients lie: (block, table of segments, sizes), and their chunks of 4096 elements."""
 

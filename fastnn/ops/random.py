@@ -356,10 +356,10 @@ def bernoulli(input: Any, *, generator: Generator | None = None) -> Tensor:
 def _probabilities(op: str, input: Any) -> Tensor:
     p = as_tensor(input).detach()
     need_float32(op, input=p)
-    values = elements(p)
-    bad = ~((values >= 0) & (values <= 1))
-    if bad.any():
-        raise ValueError(f"{op}: input: got {values[bad].flat[0]}; need probabilities from 0 to 1")
+    at = _core.first_unlikely(p, False)
+    if at >= 0:
+        raise ValueError(f"{op}: input: got {_core.element(p, at):g}; "
+                         "need probabilities from 0 to 1")
     return p
 
 

@@ -130,7 +130,16 @@ class FusedOptimizer(Optimizer):
                 loss = closure()
             finally:
                 _core.set_grad_enabled(grad_mode)
-        jobs = []
+        jobs = self._jobs()
+        if _core.is_recording():
+            self._note(jobs)
+        optim.step(self.op, jobs)
+        self._steps_taken += 1
+        return loss
+
+    def _jobs(self) -> list[optim.Job]:
+        """What to step, with the options as they are now."""
+        jobs: list[optim.Job] = []
         for group, block in zip(self.param_groups, self._blocks, strict=True):
             if group["params"] is not block.params or len(block.params) != block.counts.numel():
                 raise ValueError(f"{self._name}: params: got another list than the group was made "
@@ -140,9 +149,26 @@ class FusedOptimizer(Optimizer):
                 block.reserve(names, self._fill(group))
             jobs.append((block.arena, self._flags(group), block.counts, self._values(group),
                          block.options, block.states))
-        optim.step(self.op, jobs)
+        return jobs
+
+    def _note(self, recorded: list[optim.Job]) -> None:
+        """Let a compiled step read the options anew at every replay."""
+        def refresh() -> bool:
+            return self._refresh(recorded)
+
+        _core.note_host("refresh", refresh)
+
+    def _refresh(self, recorded: list[optim.Job]) -> bool:
+        """Write today's options where the kernels read them; False if more than values changed."""
+        jobs = self._jobs()
+        if len(jobs) != len(recorded):
+            return False
+        for new, old in zip(jobs, recorded, strict=True):
+            if new[0] is not old[0] or new[1] != old[1] or new[5] is not old[5]:
+                return False
+        optim.set_options(jobs)
         self._steps_taken += 1
-        return loss
+        return True
 
     @property
     def state(self) -> Any:

@@ -13,6 +13,7 @@ from math import cos, inf, pi
 from types import FunctionType
 from typing import Any, SupportsFloat
 
+from .._core import host_call
 from .optimizer import Optimizer
 
 __all__ = [
@@ -85,6 +86,9 @@ class LRScheduler:
 
     def step(self, epoch: Any = None) -> None:
         """Go to the next epoch, or to the given one, and set its rates."""
+        host_call("after", lambda: self._step(epoch))
+
+    def _step(self, epoch: Any) -> None:
         if self._step_count == 1 and getattr(self.optimizer, "_steps_taken", 1) == 0:
             warnings.warn(
                 "lr_scheduler.step() was called before optimizer.step(); the first rate is skipped",
@@ -500,6 +504,9 @@ class ReduceLROnPlateau(LRScheduler):
     def step(self, metrics: SupportsFloat, epoch: int | None = None) -> None:  # type: ignore[override]
         """Note the metric of one more epoch, and reduce the rates if it has stalled."""
         metric = float(metrics)
+        host_call("after", lambda: self._note(metric, epoch))
+
+    def _note(self, metric: float, epoch: int | None) -> None:
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         if self._is_better(metric):
             self.best = metric
@@ -601,6 +608,9 @@ class SequentialLR(_Several):
 
     def step(self, epoch: Any = None) -> None:
         """Go to the next epoch and set its rates."""
+        host_call("after", self._advance)
+
+    def _advance(self) -> None:
         self.last_epoch += 1
         k = bisect_right(self._milestones, self.last_epoch)
         scheduler = self._schedulers[k]
@@ -624,6 +634,9 @@ class ChainedScheduler(_Several):
 
     def step(self, epoch: Any = None) -> None:
         """Step every schedule."""
+        host_call("after", self._advance)
+
+    def _advance(self) -> None:
         for s in self._schedulers:
             s.step()
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]

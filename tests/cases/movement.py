@@ -52,7 +52,8 @@ CASES = [
     Case("expand", lambda x: x.expand(4, 0), randn((0,)), "nothing"),
     Case("expand", lambda x: x.expand(70, 301), randn((70, 1)), "columns-odd", big=True),
     Case("expand", lambda x: x.expand(301, 130), randn((130,)), "rows-odd", big=True),
-    Case("expand", lambda x: x.expand(20000), randn((1,)), "long", big=True),
+    # The gradient adds 20,000 numbers that cancel: its error follows u sum|g|, not the sum.
+    Case("expand", lambda x: x.expand(20000), randn((1,)), "long", big=True, atol=2e-4),
     Case("expand", lambda x: x.expand(17, 20011), randn((17, 1)), "long-rows", big=True),
     Case("expand", lambda x: x.expand(4, 3), integers((3,), dtype="uint8"), "bytes", grad=False),
     moved("strided", lambda x: x[1:, ::2], (4, 7), "slice"),

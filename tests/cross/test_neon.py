@@ -106,7 +106,8 @@ def test_forward_and_backward_on_neon(runner):
             with np.errstate(over="ignore"):      # cases of huge values round to infinity
                 narrow = [y.astype(k.dtype) for y, k in zip(outs, launch.outs, strict=True)]
             known = launch.hide(launch.ins, 0, want) + launch.hide(narrow, n_in, want)
-            grads = [garbage(a) if w else None for a, w in zip(launch.ins, want, strict=True)]
+            grads = [garbage(a.astype(np.float32)) if w else None
+                     for a, w in zip(launch.ins, want, strict=True)]
             checks.append((case, Job(launch, known, grads + gouts, True), expected, n_in))
     runner([job for _, job, _, _ in checks])
     for case, job, expected, n_in in checks:

@@ -1,0 +1,391 @@
+# Recording a step: every launch of one thread, with each operand as (block, offset) instead of an address.
+
+cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident() nogil
+
+cdef enum Kind:
+    ARGUMENT            # an argument of the step: its address may differ at every call
+    EXTERNAL            # memory from before: parameters, optimizer states, generators
+    CONSTANT            # made during the step, but by no record: numbers, index tables
+    TEMPORARY           # made by a record
+
+ctypedef struct Block:
+    Kind kind
+    long long nbytes
+    long long first, last           # the calls that touch it, first and last
+    char *base                      # where it was during recording
+    bint alive                      # TEMPORARY: somebody still holds it
+    long long renewed               # the call that fills it with what it held at first, -1 = none
+
+ctypedef struct Operands:
+    int buf[12]                     # block of each operand, -1 = none
+    int grad[12]
+
+ctypedef struct ValueCheck:
+    int block
+    bint real                       # probabilities, else indices
+    bint nan
+    long long offset, n, low, high, skip
+    bint skipping
+    bint late                       # the step computes them: looked at when they are there
+
+
+cdef class Recorder:
+    """Collects the calls of one step; a Program is made of it."""
+    cdef unsigned long thread
+    cdef long long first_storage    # serial: anything from it on was made during the step
+    cdef long long first_record
+    cdef fnn_call *calls            # addresses are those of the recording, until a Program moves them
+    cdef Operands *operands
+    cdef unsigned char *backward
+    cdef long long n, room
+    cdef Block *blocks
+    cdef ValueCheck *checks
+    cdef int n_checks, room_checks
+    cdef int n_blocks, room_blocks
+    cdef dict ids                   # serial of a Storage -> block
+    cdef dict raw                   # address of gradient memory without a Storage -> block
+    cdef list holders               # block -> what keeps it: Tensor, Storage, or None
+    cdef dict tensors               # id -> external Tensor, whose address must stay what it was
+    cdef dict written               # id -> external Tensor that a record changes
+    cdef dict entry                 # leaf -> its .grad when the step began, if that mattered
+    cdef dict leaves                # leaf -> None: its .grad was set by the step
+    cdef list hosts                 # (call, what, ...): what Python does before that call
+    cdef dict modules               # id -> (module called, its attributes before)
+    cdef bint in_host
+    cdef list packed                # (weight, its version) of copies that calls read instead
+    cdef list runs                  # (counts, first, end): step counts that were equal
+
+    def __cinit__(self):
+        self.thread = PyThread_get_thread_ident()
+        self.first_storage = n_storages + 1
+        self.first_record = n_records
+        self.ids, self.raw, self.holders = {}, {}, []
+        self.tensors, self.written, self.entry, self.leaves = {}, {}, {}, {}
+        self.hosts, self.modules, self.runs, self.packed = [], {}, [], []
+
+    def __dealloc__(self):
+        free(self.calls)
+        free(self.operands)
+        free(self.backward)
+        free(self.blocks)
+        free(self.checks)
+
+    cdef int add_block(self, Kind kind, char *base, long long nbytes, object holder) except -1:
+        cdef Block *b
+        if self.n_blocks == self.room_blocks:
+            self.room_blocks = 2 * self.room_blocks + 64
+            self.blocks = <Block *>grown(self.blocks, self.room_blocks * sizeof(Block))
+        b = &self.blocks[self.n_blocks]
+        b.kind = kind
+        b.nbytes = nbytes
+        b.first = b.last = self.n
+        b.base = base
+        b.alive = kind == TEMPORARY
+        b.renewed = -1
+        self.holders.append(holder)
+        self.n_blocks += 1
+        return self.n_blocks - 1
+
+    cdef int block_of(self, Tensor t, bint output) except -1:
+        """The block a tensor lies in; a new one is made where it was not seen before."""
+        cdef Storage s = root_of(t.store)
+        found = self.ids.get(s.serial)
+        cdef int b
+        if found is not None:
+            b = found
+            if self.blocks[b].kind == EXTERNAL:
+                self.tensors[<uintptr_t><void *>t] = t
+        elif s.serial < self.first_storage:
+            b = self.add_block(EXTERNAL, s.ptr, s.nbytes, t)
+            self.tensors[<uintptr_t><void *>t] = t
+        elif output:
+            b = self.add_block(TEMPORARY, s.ptr, s.nbytes, None)
+        else:
+            b = self.add_block(CONSTANT, s.ptr, s.nbytes, s)
+        if found is None:
+            self.ids[s.serial] = b
+        self.blocks[b].last = self.n
+        return b
+
+    cdef int add_call(self, fnn_call *c, bint backward) except -1:
+        cdef int j
+        if self.n == self.room:
+            self.room = 2 * self.room + 64
+            self.calls = <fnn_call *>grown(self.calls, self.room * sizeof(fnn_call))
+            self.operands = <Operands *>grown(self.operands, self.room * sizeof(Operands))
+            self.backward = <unsigned char *>grown(self.backward, self.room)
+        self.calls[self.n] = c[0]
+        self.backward[self.n] = backward
+        for j in range(FNN_SLOTS):
+            self.operands[self.n].buf[j] = self.operands[self.n].grad[j] = -1
+        return 0
+
+    cdef int add_forward(self, fnn_call *c, tuple inputs, tuple outputs, bint in_place) except -1:
+        """A launch that is about to run."""
+        cdef int j
+        cdef Operands *o
+        cdef unsigned writes = fnn_ops[c.op].writes
+        for j in range(c.n_in):
+            if writes >> j & 1:
+                self.note_write(<Tensor>inputs[j], c.op)
+        if in_place:
+            self.note_write(<Tensor>outputs[0], c.op)
+        self.add_call(c, False)
+        o = &self.operands[self.n]
+        for j in range(c.n_in):
+            o.buf[j] = self.block_of(<Tensor>inputs[j], False)
+        for j in range(c.n_out):
+            o.buf[c.n_in + j] = self.block_of(<Tensor>outputs[j], True)
+        self.n += 1
+        return 0
+
+    cdef int note_write(self, Tensor t, int op) except -1:
+        """A record is about to change t in place."""
+        cdef Storage s = root_of(t.store)
+        cdef Tensor old
+        found = self.ids.get(s.serial)
+        if found is None and s.serial >= self.first_storage:
+            # Made during the step, with values that every replay must start from, unless it stays.
+            old = new_tensor(t.dtype, t.rank, t.dims, t.n)
+            memcpy(old.data, t.data, t.n * t.dtype.itemsize)
+            self.ids[s.serial] = found = self.add_block(TEMPORARY, s.ptr, s.nbytes, s)
+            self.blocks[<int>found].renewed = self.n
+            unrecorded_copy(t, old)
+        elif found is not None and self.blocks[<int>found].kind == CONSTANT:
+            raise UnsupportedOpError(f"compile: {OP_NAMES[op]}: got an in-place change of a tensor made "
+                                     f"inside the step and read before{where()}; need the op without _")
+        elif found is None or self.blocks[<int>found].kind != TEMPORARY:
+            self.written[<uintptr_t><void *>t] = t
+        return 0
+
+    cdef int gradient_memory(self, float *p, long long n) except -1:
+        """Backward took memory for a gradient that no tensor owns; addresses may return."""
+        cdef int b = self.add_block(TEMPORARY, <char *>p, n * sizeof(float), None)
+        self.blocks[b].alive = False
+        self.raw[<uintptr_t>p] = b
+        return 0
+
+    cdef int take_over(self, Storage s) except -1:
+        """A saved output becomes a gradient."""
+        self.raw[<uintptr_t>s.ptr] = self.ids[s.serial]
+        return 0
+
+    cdef int seed(self, float *p, Tensor value) except -1:
+        """Backward starts from value: copied by a record, for kernels may overwrite it."""
+        cdef Storage s = Storage.__new__(Storage)
+        cdef Tensor t = Tensor.__new__(Tensor)
+        s.owner = self                  # not the owner of this memory
+        s.ptr = <char *>p
+        s.nbytes = value.n * sizeof(float)
+        attach(t, s)
+        t.data = s.ptr
+        t.rank = value.rank
+        t.n = value.n
+        memcpy(t.dims, value.dims, value.rank * sizeof(long long))
+        self.ids[s.serial] = self.raw[<uintptr_t>p]
+        unrecorded_copy(t, value)
+        return 0
+
+    cdef void died(self, long long serial):
+        """A Storage is gone."""
+        b = self.ids.get(serial)
+        if b is not None:
+            self.blocks[<int>b].alive = False
+
+    cdef int add_backward(self, Record r, fnn_call *c, dict leaves) except -1:
+        """One call of a backward pass, whose gradients have their places."""
+        cdef int j, b
+        cdef Operands *o
+        cdef Tensor leaf
+        if r.seq <= self.first_record:
+            raise GraphError(f"compile: {OP_NAMES[c.op]}: got a backward pass through a graph that was made "
+                             "outside the step; need the forward pass inside, or .detach()")
+        self.add_call(c, True)
+        o = &self.operands[self.n]
+        for j, store in r.stores:
+            o.buf[j] = b = self.ids[root_of(<Storage>store).serial]
+            self.blocks[b].last = self.n
+        for j in range(c.n_in + c.n_out):
+            if c.grad[j] == NULL:
+                continue
+            e = r.edges[j] if j < c.n_in else None
+            if isinstance(e, Tensor):
+                leaf = <Tensor>leaves[e]
+                b = self.block_of(leaf, True)
+            else:
+                b = self.raw[<uintptr_t>c.grad[j]]
+                self.blocks[b].last = self.n
+            o.grad[j] = b
+        self.n += 1
+        return 0
+
+    cdef int read_gradient(self, Tensor leaf) except -1:
+        """Something depends on the .grad that leaf has now."""
+        if leaf not in self.leaves and leaf not in self.entry:
+            self.entry[leaf] = leaf.gradient
+        return 0
+
+    cdef int check_readable(self, Tensor t, str what) except -1:
+        """A value leaves for Python: fine if it is the same at every replay."""
+        cdef Storage s = root_of(t.store)
+        b = self.ids.get(s.serial)
+        if s.serial >= self.first_storage and (b is None or self.blocks[<int>b].kind == CONSTANT):
+            return 0
+        made = f", made by {OP_NAMES[(<Record>t.edge).call.op]}," if isinstance(t.edge, Record) else ""
+        raise GraphError(f"compile: {what}: got the value of a tensor {t.shape}{made} inside a compiled step"
+                         f"{where()}; need it read outside: return the tensor")
+
+    cdef int add_check(self, Tensor t, long long low, long long high, skip, bint nan=False) except -1:
+        """Indices were found to lie in [low, high), or probabilities: later calls must look again."""
+        cdef ValueCheck *k
+        cdef int b = self.block_of(t, False)
+        if self.n_checks == self.room_checks:
+            self.room_checks = 2 * self.room_checks + 8
+            self.checks = <ValueCheck *>grown(self.checks, self.room_checks * sizeof(ValueCheck))
+        k = &self.checks[self.n_checks]
+        k.block = b
+        k.real = t.dtype is F32
+        k.nan = nan
+        k.offset = t.data - self.blocks[b].base
+        k.n = t.n
+        k.low = low
+        k.high = high
+        k.skipping = skip is not None
+        k.skip = skip if k.skipping else 0
+        k.late = self.blocks[b].kind == TEMPORARY
+        if k.late:
+            self.hosts.append((self.n, "check", self.n_checks))
+        self.n_checks += 1
+        return 0
+
+
+cdef Recorder recording = None
+
+
+cdef int unrecorded_copy(Tensor to, Tensor source) except -1:
+    """Copy by a call of the program that belongs to no graph."""
+    cdef int mode = fnn_grad_mode(0)
+    try:
+        hooks["copy_"](alias(to, Tensor, False), source)
+    finally:
+        fnn_grad_mode(mode)
+    return 0
+
+
+cdef inline Recorder recorder():
+    """The recorder of this thread, or None."""
+    if recording is None or recording.thread != PyThread_get_thread_ident():
+        return None
+    return recording
+
+
+cdef Storage root_of(Storage s):
+    """The block that a part of an arena belongs to."""
+    while isinstance(s.owner, Storage):
+        s = <Storage>s.owner
+    return s
+
+
+cdef void *grown(void *p, size_t nbytes) except NULL:
+    cdef void *q = realloc(p, nbytes)
+    if q == NULL:
+        raise MemoryError("compile: no memory for the list of calls")
+    return q
+
+
+cdef str where():
+    """The line of the caller outside fastnn, for messages."""
+    frame = _getframe(0)
+    while frame is not None and frame.f_globals.get("__name__", "").split(".")[0] == "fastnn":
+        frame = frame.f_back
+    return "" if frame is None else f" at {frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+cdef int leaves_for_python(Tensor t, str what) except -1:
+    """The values of t are about to be read outside records."""
+    cdef Recorder r = recorder()
+    if r is not None:
+        r.check_readable(t, what)
+    return 0
+
+
+cdef object unrecorded = None           # a listener, for tests
+
+
+def untraceable(str name):
+    """Said by whatever computes from the values of tensors outside records, which a replay of records
+    would therefore miss: integer extremes, sort, nonzero, ..."""
+    if unrecorded is not None:
+        unrecorded(name)
+    if recorder() is not None:
+        raise UnsupportedOpError(f"compile: {name}: got it inside a compiled step{where()}; need it outside: "
+                                 "it computes in NumPy, which a replay does not run")
+
+
+def on_untraceable(function):
+    """Call function(name) at each of them from now on, None = nothing; returns what it was."""
+    global unrecorded
+    old, unrecorded = unrecorded, function
+    return old
+
+
+def is_recording():
+    """Whether this thread is recording a step."""
+    return recorder() is not None
+
+
+def note_module(module):
+    """A module is called: its attributes belong to the program."""
+    r = recorder()
+    if r is not None and id(module) not in r.modules:
+        r.modules[id(module)] = (module, dict(module.__dict__))
+
+
+def host_call(str what, function):
+    """Run function, which changes no tensor; a compiled step runs it at every replay, too.
+
+    what: "refresh" before the calls that follow, "after" behind those before it.
+    """
+    r = recorder()
+    if r is None:
+        return function()
+    outer = r.in_host
+    if not outer:
+        r.hosts.append((r.n, what, function))
+    r.in_host = True
+    try:
+        return function()
+    finally:
+        r.in_host = outer
+
+
+def note_host(str what, function):
+    """The same for a function that has run already."""
+    r = recorder()
+    if r is not None:
+        r.hosts.append((r.n, what, function))
+
+
+def can_record():
+    """Whether a compiled function may be recorded and replayed here."""
+    return recording is None and reference is None and not anomaly
+
+
+def mode():
+    """What a program depends on, apart from its arguments and modules."""
+    return fnn_grad_mode(-1), fnn_isa_active().name
+
+
+cdef long long n_changes = 0
+
+
+def module_changed():
+    """Some module got another attribute."""
+    global n_changes
+    n_changes += 1
+
+
+def changes():
+    """How often a module was changed."""
+    return n_changes
