@@ -51,7 +51,6 @@ def step_of(case: Case) -> Any:
 
 
 REFUSED = {
-    "take-pairs": "picks by several lists, which NumPy turns into one",
     "take-mask": "a mask's result has a size that depends on values",
     "randint-permutation": "randperm sorts in NumPy",
 }

@@ -189,7 +189,7 @@ def linear(
 ) -> Tensor:
     """y = act(x Wᵀ + b + r): an affine map, and what often follows it, in one pass.
 
-    Shapes: input (..., in), weight (out, in), bias (out), residual (..., out) -> (..., out).
+    Shapes: input (..., in), weight (out, in), bias (out), residual (..., out) to (..., out).
     activation: None, "relu", "gelu", "gelu_tanh", "silu", "tanh" or "sigmoid". The bits, also of the
     gradients, are those of the separate functions.
 

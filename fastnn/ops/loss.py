@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .._core import DTYPES, OPS, Tensor, as_tensor, call, elements, view
+from .._core import DTYPES, OPS, Tensor, as_tensor, call, view
 from ..errors import DTypeError, ShapeError
 from .cast import cast
 from .checks import need_float32, need_index, need_int
