@@ -54,6 +54,7 @@ class Row:
     what: str
     torch: Callable[[Any], Callable[..., Any]]
     jax: Callable[[Any], Callable[..., Any]] | None = None
+    jax_layout: Callable[[np.ndarray], np.ndarray] = np.asarray     # of a weight, from torch's
     onnx: Callable[[Any], Callable[..., str]] | None = None
     group: str = "kernels"              # or training, inference
     mode: str = "forward"
@@ -87,7 +88,8 @@ def linear(m: int, n: int, k: int, goal: float) -> Row:
         id=f"linear-m{m}-n{n}-k{k}", what=f"linear ({m}, {k}) → ({m}, {n})", goal=goal,
         inputs=(Array((m, k)),), weights=((n, k), (n,)),
         flops=2 * m * n * k, bytes=4 * (m * k + n * k + m * n), stream="read",
-        torch=lambda t: t.nn.functional.linear, jax=lambda jax: models.linear,
+        torch=lambda t: t.nn.functional.linear, jax=lambda jax: models.linear_jax,
+        jax_layout=models.in_by_out,
         onnx=lambda g: partial(g, "Gemm", transB=1))
 
 
@@ -110,7 +112,8 @@ def step(name: str, sizes: Sequence[int], batch: int, goal: float) -> Row:
         what=f"training step, MLP {'-'.join(map(str, sizes))}, batch {batch}",
         inputs=(Array((batch, sizes[0])), Array((batch,), high=sizes[-1])),
         weights=models.mlp_shapes(sizes), flops=batch * (6 * sum(products) - 2 * products[0]),
-        torch=partial(models.mlp_torch, sizes), jax=lambda jax: partial(models.mlp_jax, jax))
+        torch=partial(models.mlp_torch, sizes), jax=lambda jax: partial(models.mlp_jax, jax),
+        jax_layout=models.in_by_out)
 
 
 MNIST = (784, 256, 128, 10)
@@ -125,7 +128,8 @@ ROWS: list[Row] = [
         inputs=(Array((1, 784)),), weights=models.mlp_shapes(MNIST),
         flops=2 * (784 * 256 + 256 * 128 + 1280), bytes=4 * (784 * 256 + 256 * 128 + 1280),
         stream="read", torch=partial(models.mlp_torch, MNIST),
-        jax=lambda jax: partial(models.mlp_jax, jax), onnx=lambda g: partial(models.mlp_onnx, g)),
+        jax=lambda jax: partial(models.mlp_jax, jax), jax_layout=models.in_by_out,
+        onnx=lambda g: partial(models.mlp_onnx, g)),
     *(matmul(n, goal) for n, goal in ((32, 1.5), (64, 1.5), (128, 1.1), (256, 1.0), (512, 0.97),
                                       (1024, 0.97), (2048, 0.97))),
     linear(1, 1024, 1024, goal=1.5),

@@ -30,10 +30,12 @@ class Jax:
 
     def prepared(self, row: Row) -> tuple[Any, list[Any], list[Any]]:
         """The row's function, its inputs and its weights."""
-        inputs, weights = ([self.jax.numpy.array(a.astype(np.int32) if a.dtype == np.int64 else a)
-                            for a in arrays] for arrays in row.arrays())
         assert row.jax
-        return row.jax(self.jax), inputs, weights
+        array = self.jax.numpy.array
+        inputs, weights = row.arrays()
+        return (row.jax(self.jax),
+                [array(a.astype(np.int32) if a.dtype == np.int64 else a) for a in inputs],
+                [array(row.jax_layout(w)) for w in weights])
 
     def forward(self, row: Row) -> Job:
         return self.eager(row, self.jax.jit)
