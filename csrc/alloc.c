@@ -18,6 +18,7 @@
 
 #define HEADER 64                        /* keeps the payload on a cache line                */
 #define HUGE_PAGE ((size_t)2 << 20)
+#define PAGE ((size_t)4 << 10)
 #define CACHE_CAP ((int64_t)2 << 30)     /* freed bytes kept at most                         */
 #define ASK_SYSTEM ((size_t)256 << 20)   /* from here on, first ask how much memory is free  */
 #define N_CLASSES 256
@@ -60,9 +61,11 @@ static size_t available_bytes(void)
     return kib * 1024;
 }
 
+/* Blocks of pages begin on one, so that all operands of an op have the same place in their page.  A
+ * load that follows a store 64 to 256 bytes behind it modulo 4 KB waits for it (relu: up to 30%). */
 static void *system_alloc(size_t bytes)
 {
-    size_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
+    size_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : bytes >= 4 * PAGE ? PAGE : 64;
     size_t size = (bytes + align - 1) & ~(align - 1);
 #ifdef _WIN32
     return _aligned_malloc(size, align);
