@@ -71,7 +71,7 @@ def run(rows: list[Row], names: list[str], settings: Settings) -> dict[str, Any]
 
 def main_run(arguments: list[str]) -> int:
     p = parser("python -m bench", "fastnn beside other libraries on this machine. "
-               "Also: python -m bench report FILE, python -m bench compare OLD NEW.")
+               "Also: python -m bench report FILE ..., python -m bench compare OLD NEW.")
     p.add_argument("--peers", nargs="*", default=PEERS, choices=PEERS, metavar="PEER",
                    help=f"of {', '.join(PEERS)}; without a name: fastnn alone")
     p.add_argument("--output", type=Path, default=Path("bench-results"), metavar="FOLDER",
@@ -97,10 +97,11 @@ def main_run(arguments: list[str]) -> int:
 def main_report(arguments: list[str]) -> int:
     p = argparse.ArgumentParser(prog="python -m bench report",
                                 description="Show a stored result again.")
-    p.add_argument("file", type=Path, help="a JSON file that python -m bench wrote")
+    p.add_argument("file", type=Path, nargs="+",
+                   help="JSON files that python -m bench wrote: runs of the same commit become one")
     p.add_argument("--png", type=Path, help="draw its picture here")
     options = p.parse_args(arguments)
-    result = json.loads(options.file.read_text())
+    result = report.merged([json.loads(f.read_text()) for f in options.file])
     report.print_table(result)
     if options.png:
         print(f"picture {chart.draw(result, options.png)}")

@@ -10,7 +10,7 @@ import numpy as np
 
 
 def in_by_out(w: np.ndarray) -> np.ndarray:
-    """jax's layout of a matrix: a vector times a 1024×1024 one takes 43 µs, in torch's layout 300."""
+    """jax's layout of a matrix: a vector times a 1024×1024 one takes 43 µs; in torch's, 300."""
     return np.ascontiguousarray(w.T)
 
 

@@ -9,6 +9,19 @@ from typing import Any
 from .peers import OURS, ROOF
 
 
+def merged(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Runs of different rows as one. ValueError unless the same version ran in the same way."""
+    first = results[0]
+    for other in results[1:]:
+        for key in ("commit", "threads", "repeats", "machine", "libraries", "missing"):
+            a, b = ({k: v for k, v in r[key].items() if k != "load"} if key == "machine" else r[key]
+                    for r in (first, other))
+            if a != b:
+                raise ValueError(f"report: {key}: got {a} and {b}; need the same in all files")
+    return first | {"rows": [row for r in results for row in r["rows"]],
+                    "interrupted": any(r.get("interrupted") for r in results)}
+
+
 @dataclass(frozen=True)
 class Line:
     """What one row came to. Times are seconds per call, medians; None: not measured."""

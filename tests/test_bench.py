@@ -287,6 +287,12 @@ def test_a_goal_beyond_the_roof_is_named():
     assert report.verdict(report.lines(near)[1]) == "MISSED, roof: 0.62"
 
 
+def test_runs_of_one_commit_become_one():
+    assert len(report.lines(report.merged([STORED, STORED]))) == 6
+    with pytest.raises(ValueError, match="report: commit: got 0123456789 and other"):
+        report.merged([STORED, STORED | {"commit": "other"}])
+
+
 def test_durations():
     assert [report.duration(s) for s in (2.5, 0.0123, 4.56e-5, 9.9999e-4, 2.4e-7, None)] == [
         "2.5 s", "12.3 ms", "45.6 µs", "1000 µs", "240 ns", "–"]
