@@ -286,7 +286,9 @@ static void gemm_serial(const fnn_gemm *g, float *scratch)
      * it is transposed, or read by more than eight row panels: then less of the TLB is needed.
      * Up to two row panels use a packed panel of B up while it is in L1. */
     const int used_up = !g->panels && g->tb && panels <= 2;
-    const int64_t kc = gemm_equal(g->k, used_up ? GEMM_PANEL / (nv * VEC_W) : GEMM_KC, 8);
+    const int64_t longest = used_up ? GEMM_PANEL / (nv * VEC_W)
+                          : g->n <= 2 * GEMM_NR ? 2 * GEMM_KC : GEMM_KC;   /* A is read only twice */
+    const int64_t kc = gemm_equal(g->k, longest, 8);
     const int64_t most = GEMM_KC * GEMM_NC / gemm_max(kc, 1) / GEMM_NR * GEMM_NR;
     const int64_t unit = gemm_max(GEMM_NR, g->panels ? GEMM_PANEL_W : 0);
     const int64_t nc = used_up ? nv * VEC_W : gemm_equal(g->n, most, unit);
