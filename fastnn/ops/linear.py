@@ -190,8 +190,8 @@ def linear(
     """y = act(x Wᵀ + b + r): an affine map, and what often follows it, in one pass.
 
     Shapes: input (..., in), weight (out, in), bias (out), residual (..., out) to (..., out).
-    activation: None, "relu", "gelu", "gelu_tanh", "silu", "tanh" or "sigmoid". The bits, also of the
-    gradients, are those of the separate functions.
+    activation: None, "relu", "gelu", "gelu_tanh", "silu", "tanh" or "sigmoid". The bits, those of
+    the gradients too, are those of the separate functions.
 
     Errors: ShapeError naming both shapes.
 
