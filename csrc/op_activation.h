@@ -210,7 +210,7 @@ VEC void softmax_any(int log, const fnn_call *c, const fnn_scratch *s)
     float *y = c->buf[1];
     const int64_t outer = c->dim[0], n = c->dim[1];
     if (c->dim[2] == 1 && n >= PIPE_MIN && n <= PIPE_MAX) {
-        const int64_t rows = 4 * GRAIN / n;
+        const int64_t rows = smaller(16 * GRAIN / n, (outer + 15) / 16);   /* enough to share */
         FNN_FOR
         for (int64_t r = 0; r < outer; r += rows)
             softmax_rows(log, x + r * n, y + r * n, smaller(rows, outer - r), n, s->local);
