@@ -70,7 +70,8 @@ typedef struct { qm v[VEC_K]; } vm;
 
 /* ---- what differs between instruction sets --------------------------------------------------
  * q_greater(a,b) = a > b ? a : b and q_lesser(a,b) = a < b ? a : b, hence b if either is NaN.
- * q_half4/8(a): the lanes 4 / 8 apart exchanged.  q_pick, q_pick4(t, i) = t[i & 15], t[i & 3] of aligned floats. */
+ * q_half4/8(a): the lanes 4 / 8 apart exchanged.
+ * q_pick, q_pick4(t, i) = t[i & 15], t[i & 3] of aligned floats. */
 
 #if VEC_K == 1
 
