@@ -110,6 +110,7 @@ static void set_fp_mode(unsigned m) { (void)m; }
 typedef struct {
     _Alignas(64) double started;         /* when this thread joined the team, ns              */
     int cpu;                             /* and where; -1 = unknown                           */
+    double moved;                        /* when it last left its master's CPU                */
     _Alignas(64) char local[FNN_LOCAL_BYTES];
 } slice;
 
@@ -132,7 +133,9 @@ static pool *scratch_take(int threads)
     if (p && p->threads >= threads) return p;
     fnn_free(p);
     p = fnn_malloc(sizeof(pool) + (size_t)threads * sizeof(slice));
-    if (p) p->threads = threads;
+    if (!p) return NULL;
+    p->threads = threads;
+    for (int i = 0; i < threads; i++) p->slices[i].moved = 0;
     return p;
 }
 
@@ -175,13 +178,34 @@ static void run_range(const work *w, int64_t begin, int64_t end, pool *p)
     set_fp_mode(mode);
 }
 
-static void note_start(slice *s)
+static int this_cpu(void)
 {
-    s->started = fnn_now_ns();
 #if defined(__linux__)
-    s->cpu = sched_getcpu();
+    return sched_getcpu();
 #else
-    s->cpu = -1;
+    return -1;
+#endif
+}
+
+#define MOVE_NS 1e6          /* a worker is moved at most once in so long                      */
+
+/* Linux wakes a worker on the CPU of its master and may leave both there for hundreds of
+ * milliseconds, while another CPU idles.  Such a worker steps aside: its mask, which it has for a
+ * moment only, leaves no other way.  The caller's own thread is never touched. */
+static void step_aside(slice *s, int master_cpu, int n_threads)
+{
+#if defined(__linux__)
+    cpu_set_t all, others;
+    if (s->cpu != master_cpu || s->started - s->moved < MOVE_NS
+        || sched_getaffinity(0, sizeof all, &all) || CPU_COUNT(&all) < n_threads)
+        return;
+    others = all;
+    CPU_CLR(master_cpu, &others);
+    s->moved = s->started;
+    if (CPU_COUNT(&others) && !sched_setaffinity(0, sizeof others, &others))
+        sched_setaffinity(0, sizeof all, &all);
+#else
+    (void)s, (void)master_cpu, (void)n_threads;
 #endif
 }
 
@@ -195,12 +219,16 @@ static void run_heavy(const work *w, int64_t first_call, int64_t last_call, pool
         memory.last = fnn_now_ns();
         return;
     }
+    const int master_cpu = this_cpu();
     int size = 1;
     FNN_TEAM(n_threads)
     {
         const int rank = fnn_team_rank();
-        note_start(&p->slices[rank]);
+        slice *own = &p->slices[rank];
+        own->started = fnn_now_ns();
+        own->cpu = this_cpu();
         if (rank == 0) size = fnn_team_size();
+        else step_aside(own, master_cpu, n_threads);
         run_range(w, first_call, last_call, p);
     }
     const double end = fnn_now_ns();

@@ -5,6 +5,7 @@ Draws do not depend on float inputs, so their values are float32 by definition.
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 Arrays = list[Any]
 MASK = np.uint64(0xFFFFFFFF)
 HALF = np.uint64(32)
+TURN = Lock()
 
 
 def philox(counter: list[Any], key: list[int]) -> list[np.ndarray]:
@@ -38,8 +40,10 @@ def words(seed: int, offset: int, n: int) -> np.ndarray:
 
 def draw(state: np.ndarray, n: int) -> np.ndarray:
     """n words, and the state one step on."""
-    w = words(int(state[0]), int(state[1]), n)
-    state[1] = (int(state[1]) + 1 + 2**63) % 2**64 - 2**63
+    with TURN:                      # threads that draw at once get different offsets
+        offset = int(state[1])
+        state[1] = (offset + 1 + 2**63) % 2**64 - 2**63
+    w = words(int(state[0]), offset, n)
     return w
 
 
