@@ -13,7 +13,7 @@ from fastnn import _core
 from fastnn.nn import functional as F
 
 pytestmark = pytest.mark.skipif(os.environ.get("FASTNN_BACKEND") == "numpy",
-                                reason="NumPy sums in its own order and keeps no panels")
+                                reason="NumPy sums in its own order and reads no panels")
 
 ACTIVATIONS = {
     None: lambda z: z, "relu": F.relu, "gelu": F.gelu, "silu": F.silu, "tanh": fastnn.tanh,

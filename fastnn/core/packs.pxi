@@ -26,7 +26,7 @@ def packed(int op, Tensor w not None, tuple shape, tuple dim):
     cdef unsigned int version
     cdef dict packs
     cdef Tensor copy
-    if s is None or reference is not None or (w.wants_grad and fnn_grad_mode(-1)):
+    if s is None or (w.wants_grad and fnn_grad_mode(-1)):
         return None
     version = s.version
     if s.owner is not None:             # a part of an arena, whose changes count here, too
