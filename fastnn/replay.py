@@ -167,18 +167,23 @@ def _flatten(x: Any, tensors: list[Tensor], pins: list[Any]) -> Any:
     return type(x), x
 
 
+def _within(f: Callable[[Any], Any], x: Any) -> Any:
+    """f of each item of a tuple, list or dictionary, in its kind; x itself if it is none."""
+    if isinstance(x, (tuple, list)):
+        items = [f(v) for v in x]
+        return type(x)(*items) if hasattr(x, "_fields") else type(x)(items)
+    if isinstance(x, dict):
+        return {k: f(v) for k, v in x.items()}
+    return x
+
+
 def _refill(x: Any, feed: Any) -> Any:
     """x with its tensors replaced, in the order of _flatten."""
     if isinstance(x, Tensor):
         return x if x.requires_grad else next(feed)
     if isinstance(x, np.ndarray):
         return next(feed)
-    if isinstance(x, (tuple, list)):
-        items = [_refill(v, feed) for v in x]
-        return type(x)(*items) if hasattr(x, "_fields") else type(x)(items)
-    if isinstance(x, dict):
-        return {k: _refill(v, feed) for k, v in x.items()}
-    return x
+    return _within(lambda v: _refill(v, feed), x)
 
 
 class _Place(int):
@@ -189,20 +194,10 @@ def _flatten_result(x: Any, results: list[Tensor]) -> Any:
     if isinstance(x, Tensor):
         results.append(x)
         return _Place(len(results) - 1)
-    if isinstance(x, (tuple, list)):
-        items = [_flatten_result(v, results) for v in x]
-        return type(x)(*items) if hasattr(x, "_fields") else type(x)(items)
-    if isinstance(x, dict):
-        return {k: _flatten_result(v, results) for k, v in x.items()}
-    return x
+    return _within(lambda v: _flatten_result(v, results), x)
 
 
 def _rebuild(x: Any, results: list[Tensor]) -> Any:
     if type(x) is _Place:
         return results[x]
-    if isinstance(x, (tuple, list)):
-        items = [_rebuild(v, results) for v in x]
-        return type(x)(*items) if hasattr(x, "_fields") else type(x)(items)
-    if isinstance(x, dict):
-        return {k: _rebuild(v, results) for k, v in x.items()}
-    return x
+    return _within(lambda v: _rebuild(v, results), x)

@@ -132,7 +132,7 @@ class FusedOptimizer(Optimizer):
                 _core.set_grad_enabled(grad_mode)
         jobs = self._jobs()
         if _core.is_recording():
-            self._note(jobs)
+            _core.note_host("refresh", lambda: self._refresh(jobs))
         optim.step(self.op, jobs)
         self._steps_taken += 1
         return loss
@@ -150,13 +150,6 @@ class FusedOptimizer(Optimizer):
             jobs.append((block.arena, self._flags(group), block.counts, self._values(group),
                          block.options, block.states))
         return jobs
-
-    def _note(self, recorded: list[optim.Job]) -> None:
-        """Let a compiled step read the options anew at every replay."""
-        def refresh() -> bool:
-            return self._refresh(recorded)
-
-        _core.note_host("refresh", refresh)
 
     def _refresh(self, recorded: list[optim.Job]) -> bool:
         """Write today's options where the kernels read them; False if more than values changed."""
