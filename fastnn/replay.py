@@ -119,15 +119,20 @@ class Recorded:
     def __init__(self, key: Any, pins: list[Any], program: _core.Program, returns: Any) -> None:
         self.key, self.pins, self.program, self.returns = key, pins, program, returns
         self.changes = _core.changes()
-        self.modules = [(m, _attributes(m, before)) for m, before in program.modules]
+        called = {id(m): (m, before) for m, before in program.modules}
+        for m, _ in program.modules:        # a list of layers is read without being called
+            for child in m.modules():
+                called.setdefault(id(child), (child, dict(child.__dict__)))
+        self.modules = [(m, set(m.__dict__), _attributes(m, before))
+                        for m, before in called.values()]
 
     def is_current(self) -> bool:
         """Whether the modules are what they were; looked at only after some module changed."""
         if self.changes == _core.changes():
             return True
-        for module, was in self.modules:
+        for module, names, was in self.modules:
             now = module.__dict__
-            if len(now) < len(was) or any(not _same(now.get(k, was), v) for k, v in was.items()):
+            if now.keys() != names or any(not _same(now[k], v) for k, v in was.items()):
                 return False
         self.changes = _core.changes()
         return True

@@ -327,6 +327,32 @@ def test_another_layer_records_anew() -> None:
         assert same_bits(infer(x).numpy(), expected)
 
 
+def test_layers_that_come_and_go_record_anew() -> None:
+    chain = nn.Sequential(nn.Linear(4, 4))
+    parts = nn.ModuleDict({"a": nn.Linear(4, 4), "b": nn.ReLU()})
+
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.chain, self.parts = chain, parts
+
+        def forward(self, x: fastnn.Tensor) -> fastnn.Tensor:
+            x = self.chain(x)
+            for part in self.parts.values():
+                x = part(x)
+            return x
+
+    model = Both()
+    infer = fastnn.compile(lambda x: model(x))
+    x = fastnn.randn(2, 4)
+    with fastnn.no_grad():
+        for change in (lambda: None, lambda: chain.append(nn.Tanh()), lambda: chain.pop(0),
+                       lambda: parts.pop("b")):
+            change()
+            for _ in range(2):
+                assert same_bits(infer(x).numpy(), model(x).numpy())
+
+
 def test_panels_of_weights_are_those_of_the_moment() -> None:
     layer = nn.Linear(256, 128)
     infer = fastnn.compile(lambda x: layer(x))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from .._core import module_changed
 from ..errors import IndexRangeError
 from .module import Module
 from .parameter import Parameter
@@ -35,6 +36,7 @@ class _Listed(Module):
         items = list(items)
         for name in self._own(self._kind):
             del self.__dict__[name]
+        module_changed()
         for i, item in enumerate(items):
             self._register(str(i), item)
 
@@ -189,6 +191,7 @@ class _Named(Module):
     def __delitem__(self, key: str) -> None:
         self[key]
         del self.__dict__[key]
+        module_changed()
 
     def __len__(self) -> int:
         return len(self._own(self._kind))
