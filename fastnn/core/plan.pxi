@@ -1,0 +1,297 @@
+# From what was recorded to a Program: which memory is whose, the memory plan, final addresses.
+
+def start_recording(list arguments not None):
+    """Record what this thread runs from now on; returns (recorder, arguments to use instead)."""
+    global recording
+    if recording is not None:
+        return None, arguments
+    cdef Recorder r = Recorder()
+    cdef Tensor t, v
+    cdef Storage s
+    cdef list given = []
+    r.first_storage += len(arguments)
+    for x in arguments:
+        t = <Tensor>x
+        realize(t)
+        v = alias(t, Tensor, False)
+        s = Storage.__new__(Storage)
+        s.owner = t                     # a block of its own over the same memory
+        s.ptr = t.data
+        s.nbytes = t.n * t.dtype.itemsize
+        s.readonly = t.store.readonly
+        attach(v, s)
+        r.ids[s.serial] = r.add_block(ARGUMENT, s.ptr, s.nbytes, s)
+        given.append(v)
+    recording = r
+    return r, given
+
+
+def stop_recording():
+    """Back to plain running."""
+    global recording
+    recording = None
+
+
+def program(Recorder r not None, list arguments not None, list returned not None):
+    """What was recorded, as a Program; returned: the tensors that the function gave back."""
+    cdef Program p = Program.__new__(Program)
+    cdef int b
+    cdef long long i
+    cdef dict escapes = {}
+    for t in returned:
+        realize(<Tensor>t)
+    p.n = r.n
+    p.modules = list(r.modules.values())
+    p.runs, p.packed = r.runs, r.packed
+    p.escapes, p.results, p.leaves = [], [], []
+    p.n_arguments = len(arguments)
+    drop_dead_leaves(r)
+    p.entry = list(r.entry.items())
+    for t in returned:
+        p.results.append(result_of(p, r, <Tensor>t, escapes))
+    for leaf in r.leaves:
+        p.leaves.append((leaf, leaf_result(p, r, <Tensor>leaf, escapes), own_references(r, <Tensor>leaf)))
+    for b in range(r.n_blocks):
+        if r.blocks[b].renewed >= 0:
+            settle(r, b, b in escapes)
+        if r.blocks[b].kind == TEMPORARY and r.blocks[b].alive and b not in escapes:
+            raise GraphError(f"compile: got a result of {made_by(r, b)} that is kept outside the step; "
+                             "need it returned: a replay runs no Python, so nothing could store it")
+    place_all(p, r, escapes)
+    for i in range(p.n_arguments):
+        p.argument[i] = (<Tensor>arguments[i]).data
+        (<Tensor>arguments[i]).store.version += (<Storage>r.holders[i]).version
+    return p
+
+
+cdef int drop_dead_leaves(Recorder r) except -1:
+    """Leaves made during the step and let go: only the recorder still knows them."""
+    cdef Tensor leaf
+    cdef int known
+    for x in {**r.leaves, **r.entry}:
+        leaf = <Tensor>x
+        known = (leaf in r.leaves) + (leaf in r.entry)
+        if root_of(leaf.store).serial >= r.first_storage and refs(<void *>leaf) <= 3 + known:
+            r.leaves.pop(leaf, None)
+            r.entry.pop(leaf, None)
+    return 0
+
+
+cdef int settle(Recorder r, int b, bint returned) except -1:
+    """What was made during the step and changed in place: a temporary, or state that stays."""
+    r.blocks[b].alive = returned or refs(<void *>r.holders[b]) > 1
+    if r.blocks[b].alive and not returned:          # as the states of an optimizer in its first step
+        r.blocks[b].kind = EXTERNAL
+        r.calls[r.blocks[b].renewed].dim[0] = 0     # its values are never set back
+    else:
+        r.holders[b] = None
+    return 0
+
+
+cdef str made_by(Recorder r, int b):
+    cdef long long i
+    cdef int j
+    for i in range(r.n):
+        for j in range(FNN_SLOTS):
+            if r.operands[i].buf[j] == b or r.operands[i].grad[j] == b:
+                return OP_NAMES[r.calls[i].op]
+    return "a record"
+
+
+cdef int escape_of(Program p, Recorder r, Storage s, dict escapes) except -2:
+    """The escape that a block made by the step is; -1 for other memory."""
+    cdef Escape e
+    s = root_of(s)
+    found = r.ids.get(s.serial)
+    if found is None or r.blocks[<int>found].kind != TEMPORARY:
+        return -1
+    if found not in escapes:
+        e = Escape.__new__(Escape)
+        e.storages = [s]
+        e.nbytes = s.nbytes
+        e.now = s.ptr
+        escapes[found] = len(p.escapes)
+        p.escapes.append(e)
+    return escapes[found]
+
+
+cdef tuple result_of(Program p, Recorder r, Tensor t, dict escapes):
+    """How replays make a returned tensor."""
+    cdef Tensor shape
+    cdef int e
+    if isinstance(t.edge, Record) and not (<Record>t.edge).ran:
+        raise GraphError("compile: got a returned tensor whose graph is alive; need backward() inside "
+                         "the step, or no_grad(), or .detach()")
+    e = escape_of(p, r, t.store, escapes)
+    found = r.ids.get(root_of(t.store).serial)
+    if e < 0 and not (found is not None and r.blocks[<int>found].kind == ARGUMENT):
+        return (t, -1, 0, False)
+    shape = Tensor.__new__(Tensor)
+    shape.dtype = t.dtype
+    shape.rank = t.rank
+    shape.n = t.n
+    memcpy(shape.dims, t.dims, t.rank * sizeof(long long))
+    if e < 0:
+        return (shape, <int>found, t.data - r.blocks[<int>found].base, True)
+    return (shape, e, t.data - root_of(t.store).ptr, False)
+
+
+cdef int own_references(Recorder r, Tensor leaf) except -1:
+    """How often the program itself holds the home of leaf's gradient."""
+    cdef int n = 0
+    for g in r.entry.values():
+        n += leaf.home is not None and g is leaf.home
+    for g in r.tensors.values():
+        n += g is leaf.home
+    return n
+
+
+cdef object leaf_result(Program p, Recorder r, Tensor leaf, dict escapes):
+    """What the step leaves in leaf.grad: None, "home", the number of an escape, or a tensor."""
+    cdef Tensor g = leaf.gradient
+    cdef int e
+    if g is None:
+        return None
+    if g is leaf.home:
+        return "home"
+    e = escape_of(p, r, g.store, escapes)
+    if e < 0:
+        return g
+    (<Escape>p.escapes[e]).gradient = g
+    return e
+
+
+cdef int place_all(Program p, Recorder r, dict escapes) except -1:
+    """Give every block its address and every operand the address in its block."""
+    cdef long long n = r.n_blocks, total
+    cdef long long *work = <long long *>grown(NULL, (4 * n + 1) * sizeof(long long))
+    cdef char **base = <char **>grown(NULL, (n + 1) * sizeof(char *))
+    cdef int *place = <int *>grown(NULL, (n + 1) * sizeof(int))
+    cdef long long m = 0
+    cdef int b
+    try:
+        for b in range(n):
+            place[b] = -1
+            base[b] = r.blocks[b].base
+            if r.blocks[b].kind == TEMPORARY and b not in escapes:
+                work[m] = r.blocks[b].nbytes
+                work[n + m] = r.blocks[b].first
+                work[2 * n + m] = r.blocks[b].first if planted_fault else r.blocks[b].last
+                p.temporary_bytes += r.blocks[b].nbytes
+                m += 1
+            elif b in escapes:
+                place[b] = p.n_arguments + <int>escapes[b]
+            elif r.blocks[b].kind == ARGUMENT:
+                place[b] = b            # arguments are the first blocks
+        total = fnn_plan(m, work, work + n, work + 2 * n, work + 3 * n)
+        if total < 0:
+            raise MemoryError("compile: no memory for the plan")
+        p.arena = new_storage(total)
+        p.arena_bytes = total
+        m = 0
+        p.temporaries = []
+        for b in range(n):
+            if r.blocks[b].kind == TEMPORARY and b not in escapes:
+                base[b] = p.arena.ptr + work[3 * n + m]
+                p.temporaries.append((work[3 * n + m], r.blocks[b].nbytes, r.blocks[b].first,
+                                      r.blocks[b].last))
+                m += 1
+        p.argument = <char **>grown(NULL, (p.n_arguments + 1) * sizeof(char *))
+        move_operands(p, r, base, place)
+        keep_what_is_needed(p, r)
+    finally:
+        free(work)
+        free(base)
+        free(place)
+    return 0
+
+
+cdef int move_operands(Program p, Recorder r, char **base, int *place) except -1:
+    """From addresses of the recording to those of the program."""
+    cdef long long i
+    cdef int j, b, k
+    cdef int room = 0
+    cdef fnn_call *c
+    p.calls, r.calls = r.calls, NULL
+    p.which, r.backward = r.backward, NULL
+    p.costs = <float *>grown(NULL, (p.n + 1) * sizeof(float))
+    p.checks, r.checks = r.checks, NULL
+    p.n_checks = r.n_checks
+    for i in range(p.n):
+        for j in range(FNN_SLOTS):
+            b = r.operands[i].buf[j]
+            room += b >= 0 and place[b] >= 0
+            b = r.operands[i].grad[j]
+            room += b >= 0 and place[b] >= 0
+    p.patches = <Patch *>grown(NULL, (room + 1) * sizeof(Patch))
+    for i in range(p.n):
+        c = &p.calls[i]
+        for j in range(FNN_SLOTS):
+            b = r.operands[i].buf[j]
+            if b >= 0:
+                move_one(p, &c.buf[j], base[b], r.blocks[b].base, place[b])
+            b = r.operands[i].grad[j]
+            if b >= 0:
+                move_one(p, <void **>&c.grad[j], base[b], r.blocks[b].base, place[b])
+        p.costs[i] = fnn_cost_ns(c, p.which[i])
+        p.ns += p.costs[i]
+    for k in range(p.n_checks):
+        b = p.checks[k].block
+        p.checks[k].block = place[b] if r.blocks[b].kind == ARGUMENT else -1
+        if p.checks[k].block < 0:       # its place does not change
+            p.checks[k].offset += <long long><uintptr_t>base[b]
+    return 0
+
+
+cdef void move_one(Program p, void **at, char *new, char *old, int place):
+    cdef long long offset = <char *>at[0] - old
+    cdef Patch *patch
+    at[0] = new + offset
+    if place >= 0:
+        patch = &p.patches[p.n_patches]
+        patch.place = place
+        patch.at = at
+        patch.offset = offset
+        p.n_patches += 1
+
+
+cdef int keep_what_is_needed(Program p, Recorder r) except -1:
+    """Constants, external tensors with their addresses, and the phases of Python work."""
+    cdef int b
+    cdef Tensor t
+    p.keep = [r.holders[b] for b in range(r.n_blocks)
+              if r.blocks[b].kind == CONSTANT or r.blocks[b].renewed >= 0]
+    p.tensors, p.addresses, p.written, p.argument_written = [], [], [], []
+    for x in r.tensors.values():
+        t = <Tensor>x
+        p.tensors.append(t)
+        p.addresses.append(<uintptr_t>t.data)
+    for x in r.written.values():
+        t = <Tensor>x
+        b = r.ids.get(root_of(t.store).serial, -1)
+        if b >= 0 and r.blocks[b].kind == ARGUMENT:
+            p.argument_written.append(b)
+        else:
+            p.written.append(t)
+    p.phases = phases(r)
+    return 0
+
+
+cdef list phases(Recorder r):
+    """[(refreshes, end, after), ...]: run what refreshes, the calls up to end, then what comes after."""
+    cdef list found = [], refreshes = [], after = []
+    cdef set seen = set()
+    for at, what, function in r.hosts:
+        if what == "refresh":
+            if after or function in seen:
+                found.append((refreshes, at, after))
+                refreshes, after, seen = [], [], set()
+            refreshes.append(function)
+            seen.add(function)
+        elif what == "check":
+            found.append((refreshes, at, [*after, function]))
+            refreshes, after, seen = [], [], set()
+        else:
+            after.append(function)
+    found.append((refreshes, r.n, after))
+    return found
