@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 FAMILIES = (
-    "pointwise", "activation", "reduce", "movement", "linear", "random", "loss", "optim",
+    "pointwise", "activation", "reduce", "movement", "indexing", "linear", "random", "loss",
+    "optim",
 )
 
 
@@ -48,6 +49,13 @@ class Case:
 def randn(*shapes: tuple[int, ...]) -> Callable[[np.random.Generator], tuple[np.ndarray, ...]]:
     """Standard normal float32 inputs of these shapes."""
     return lambda rng: tuple(rng.standard_normal(s).astype(np.float32) for s in shapes)
+
+
+def integers(
+    *shapes: tuple[int, ...], dtype: str = "int64"
+) -> Callable[[np.random.Generator], tuple[np.ndarray, ...]]:
+    """Small integers of a storage dtype, in these shapes."""
+    return lambda rng: tuple(rng.integers(0, 100, s).astype(dtype) for s in shapes)
 
 
 def all_cases() -> list[Case]:
