@@ -94,6 +94,9 @@ int fnn_run(const fnn_call *calls, int64_t n, int backward, int n_threads);
 int fnn_replay(const fnn_call *calls, const unsigned char *which, const float *costs, int64_t n,
                int n_threads);
 double fnn_cost_ns(const fnn_call *c, int backward);  /* estimated time on one core       */
+void fnn_time_records(double *begin_end);  /* this thread's runs write here when each of their
+                                          records began and ended, by this clock; NULL = nowhere */
+double fnn_clock_ns(void);
 void fnn_always_team(int on);          /* tests: no record is too small for a team         */
 double fnn_roof(int kind, float *x, int64_t n, int64_t repeats, int n_threads);  /* flops or bytes
                                           done by a team, each thread on its part of x[0..n) */

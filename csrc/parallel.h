@@ -26,6 +26,7 @@ static inline int fnn_team_rank(void) { return omp_get_thread_num(); }
 static inline int fnn_in_team(void) { return omp_get_level() > 0; }
 static inline double fnn_now_ns(void) { return omp_get_wtime() * 1e9; }
 #else
+#include <time.h>
 #define FNN_FOR
 #define FNN_FOR_NOWAIT
 #define FNN_SINGLE
@@ -34,7 +35,12 @@ static inline double fnn_now_ns(void) { return omp_get_wtime() * 1e9; }
 static inline int fnn_team_size(void) { return 1; }
 static inline int fnn_team_rank(void) { return 0; }
 static inline int fnn_in_team(void) { return 0; }
-static inline double fnn_now_ns(void) { return 0; }
+static inline double fnn_now_ns(void)
+{
+    struct timespec t;
+    timespec_get(&t, TIME_UTC);
+    return 1e9 * (double)t.tv_sec + (double)t.tv_nsec;
+}
 #endif
 
 #endif

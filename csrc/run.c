@@ -165,15 +165,28 @@ static double cost_of(const work *w, int64_t i)
     return w->costs ? w->costs[i] : fnn_cost_ns(&w->calls[i], w->backward);
 }
 
+/* Where this thread's runs write when record i began and ended: [2i], [2i+1], ns.  Workers of a
+ * team have none: the caller, rank 0, times for all, since a record ends at its barrier. */
+static _Thread_local double *times;
+
+void fnn_time_records(double *begin_end) { times = begin_end; }
+double fnn_clock_ns(void) { return fnn_now_ns(); }
+
 static void run_range(const work *w, int64_t begin, int64_t end, pool *p)
 {
     slice *own = &p->slices[fnn_team_rank()];
     const fnn_scratch s = {(float *)p->shared, (float *)own->local};
     const unsigned mode = fnn_fp_mode();
+    double *const at = times;
+    double now = at ? fnn_now_ns() : 0;
     set_fp_mode(mode | FLUSH_BITS);
     for (int64_t i = begin; i < end; i++) {
         const fnn_call *c = &w->calls[i];
         (is_backward(w, i) ? w->isa->bwd : w->isa->fwd)[c->op](c, &s);
+        if (at) {
+            at[2 * i] = now;
+            at[2 * i + 1] = now = fnn_now_ns();
+        }
     }
     set_fp_mode(mode);
 }
