@@ -66,6 +66,8 @@ cdef class Storage:
     cdef dict packs                 # copies of weights, see packs.pxi
     cdef unsigned int packed_version
     cdef long long packed_bytes
+    cdef long long recording        # of which block says which block this is
+    cdef int block
 
 
 cdef class Tensor:

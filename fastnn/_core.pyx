@@ -50,6 +50,7 @@ cdef extern from "Python.h":
 include "core/dtypes.pxi"
 include "core/memory.pxi"
 include "core/record.pxi"
+include "core/guard.pxi"
 include "core/launch.pxi"
 include "core/packs.pxi"
 include "core/broadcast.pxi"

@@ -78,7 +78,7 @@ class Compiled:
         pins: list[Any] = []
         key = (_flatten(args, tensors, pins), _flatten(kwargs, tensors, pins), _core.mode())
         for recorded in list(self.programs):
-            if recorded.key != key or not recorded.is_current():
+            if recorded.key != key or not recorded.program.is_current():
                 continue
             state, results = _core.run_program(recorded.program, tensors)
             if state == _core.PROGRAM_OK:
@@ -118,34 +118,6 @@ class Recorded:
 
     def __init__(self, key: Any, pins: list[Any], program: _core.Program, returns: Any) -> None:
         self.key, self.pins, self.program, self.returns = key, pins, program, returns
-        self.changes = _core.changes()
-        called = {id(m): (m, before) for m, before in program.modules}
-        for m, _ in program.modules:        # a list of layers is read without being called
-            for child in m.modules():
-                called.setdefault(id(child), (child, dict(child.__dict__)))
-        self.modules = [(m, set(m.__dict__), _attributes(m, before))
-                        for m, before in called.values()]
-
-    def is_current(self) -> bool:
-        """Whether the modules are what they were; looked at only after some module changed."""
-        if self.changes == _core.changes():
-            return True
-        for module, names, was in self.modules:
-            now = module.__dict__
-            if now.keys() != names or any(not _same(now[k], v) for k, v in was.items()):
-                return False
-        self.changes = _core.changes()
-        return True
-
-
-def _attributes(module: Any, before: dict[str, Any]) -> dict[str, Any]:
-    """Attributes that the function may have read: those it did not change itself."""
-    now = module.__dict__
-    return {k: v for k, v in before.items() if k in now and _same(now[k], v)}
-
-
-def _same(a: Any, b: Any) -> bool:
-    return a is b or (type(a) is type(b) and type(a) in (bool, int, float, str) and a == b)
 
 
 # ---------------------------------------------------------------- arguments and results as lists

@@ -16,7 +16,7 @@ cdef class Storage:
 
     def __dealloc__(self):
         if recording is not None:
-            recording.died(self.serial)
+            recording.died(self)
         if self.packs is not None:
             drop_packs(self)
         if self.owner is None:

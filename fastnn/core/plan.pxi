@@ -20,7 +20,7 @@ def start_recording(list arguments not None):
         s.nbytes = t.n * t.dtype.itemsize
         s.readonly = t.store.readonly
         attach(v, s)
-        r.ids[s.serial] = r.add_block(ARGUMENT, s.ptr, s.nbytes, s)
+        r.name(s, r.add_block(ARGUMENT, s.ptr, s.nbytes, s))
         given.append(v)
     recording = r
     return r, given
@@ -41,7 +41,7 @@ def program(Recorder r not None, list arguments not None, list returned not None
     for t in returned:
         realize(<Tensor>t)
     p.n = r.n
-    p.modules = list(r.modules.values())
+    p.attributes = Attributes(r.modules)
     p.runs, p.packed = r.runs, r.packed
     p.escapes, p.results, p.leaves = [], [], []
     p.n_arguments = len(arguments)
@@ -102,29 +102,28 @@ cdef int escape_of(Program p, Recorder r, Storage s, dict escapes) except -2:
     """The escape that a block made by the step is; -1 for other memory."""
     cdef Escape e
     s = root_of(s)
-    found = r.ids.get(s.serial)
-    if found is None or r.blocks[<int>found].kind != TEMPORARY:
+    cdef int b = r.known(s)
+    if b < 0 or r.blocks[b].kind != TEMPORARY:
         return -1
-    if found not in escapes:
+    if b not in escapes:
         e = Escape.__new__(Escape)
         e.storages = [s]
         e.nbytes = s.nbytes
         e.now = s.ptr
-        escapes[found] = len(p.escapes)
+        escapes[b] = len(p.escapes)
         p.escapes.append(e)
-    return escapes[found]
+    return escapes[b]
 
 
 cdef tuple result_of(Program p, Recorder r, Tensor t, dict escapes):
     """How replays make a returned tensor."""
     cdef Tensor shape
-    cdef int e
+    cdef int e, b = r.known(root_of(t.store))
     if isinstance(t.edge, Record) and not (<Record>t.edge).ran:
         raise GraphError("compile: got a returned tensor whose graph is alive; need backward() inside "
                          "the step, or no_grad(), or .detach()")
     e = escape_of(p, r, t.store, escapes)
-    found = r.ids.get(root_of(t.store).serial)
-    if e < 0 and not (found is not None and r.blocks[<int>found].kind == ARGUMENT):
+    if e < 0 and not (b >= 0 and r.blocks[b].kind == ARGUMENT):
         return (t, -1, 0, False)
     shape = Tensor.__new__(Tensor)
     shape.dtype = t.dtype
@@ -132,7 +131,7 @@ cdef tuple result_of(Program p, Recorder r, Tensor t, dict escapes):
     shape.n = t.n
     memcpy(shape.dims, t.dims, t.rank * sizeof(long long))
     if e < 0:
-        return (shape, <int>found, t.data - r.blocks[<int>found].base, True)
+        return (shape, b, t.data - r.blocks[b].base, True)
     return (shape, e, t.data - root_of(t.store).ptr, False)
 
 
@@ -268,7 +267,7 @@ cdef int keep_what_is_needed(Program p, Recorder r) except -1:
         p.addresses.append(<uintptr_t>t.data)
     for x in r.written.values():
         t = <Tensor>x
-        b = r.ids.get(root_of(t.store).serial, -1)
+        b = r.known(root_of(t.store))
         if b >= 0 and r.blocks[b].kind == ARGUMENT:
             p.argument_written.append(b)
         else:

@@ -58,7 +58,7 @@ cdef class Program:
     cdef list runs, packed
     cdef list results               # (kind, ...) of each tensor returned
     cdef list phases
-    cdef readonly list modules
+    cdef Attributes attributes
     cdef readonly long long temporary_bytes, arena_bytes
     cdef readonly list temporaries  # (offset in the arena, bytes, first call, last call) of each
     cdef bint busy
@@ -73,6 +73,10 @@ cdef class Program:
 
     def __len__(self):
         return self.n
+
+    def is_current(self):
+        """Whether the modules it called are what they were."""
+        return self.attributes.are_as_then()
 
     def calls_made(self):
         """(op, backward, estimated ns on one core) of each call."""

@@ -43,7 +43,7 @@ cdef class Recorder:
     cdef ValueCheck *checks
     cdef int n_checks, room_checks
     cdef int n_blocks, room_blocks
-    cdef dict ids                   # serial of a Storage -> block
+    cdef long long serial           # of this recording: Storages that carry it know their block
     cdef dict raw                   # address of gradient memory without a Storage -> block
     cdef list holders               # block -> what keeps it: Tensor, Storage, or None
     cdef dict tensors               # id -> external Tensor, whose address must stay what it was
@@ -58,9 +58,12 @@ cdef class Recorder:
 
     def __cinit__(self):
         self.thread = PyThread_get_thread_ident()
+        global n_recordings
+        n_recordings += 1
+        self.serial = n_recordings
         self.first_storage = n_storages + 1
         self.first_record = n_records
-        self.ids, self.raw, self.holders = {}, {}, []
+        self.raw, self.holders = {}, []
         self.tensors, self.written, self.entry, self.leaves = {}, {}, {}, {}
         self.hosts, self.modules, self.runs, self.packed = [], {}, [], []
 
@@ -87,25 +90,31 @@ cdef class Recorder:
         self.n_blocks += 1
         return self.n_blocks - 1
 
+    cdef inline int known(self, Storage s):
+        """The block that s is, -1 if it was not seen yet."""
+        return s.block if s.recording == self.serial else -1
+
+    cdef inline void name(self, Storage s, int b):
+        s.recording = self.serial
+        s.block = b
+
     cdef int block_of(self, Tensor t, bint output) except -1:
         """The block a tensor lies in; a new one is made where it was not seen before."""
         cdef Storage s = root_of(t.store)
-        found = self.ids.get(s.serial)
-        cdef int b
-        if found is not None:
-            b = found
-            if self.blocks[b].kind == EXTERNAL:
+        cdef int b = self.known(s)
+        if b >= 0:
+            if self.blocks[b].kind == EXTERNAL and self.holders[b] is not t:
                 self.tensors[<uintptr_t><void *>t] = t
-        elif s.serial < self.first_storage:
+            self.blocks[b].last = self.n
+            return b
+        if s.serial < self.first_storage:
             b = self.add_block(EXTERNAL, s.ptr, s.nbytes, t)
             self.tensors[<uintptr_t><void *>t] = t
         elif output:
             b = self.add_block(TEMPORARY, s.ptr, s.nbytes, None)
         else:
             b = self.add_block(CONSTANT, s.ptr, s.nbytes, s)
-        if found is None:
-            self.ids[s.serial] = b
-        self.blocks[b].last = self.n
+        self.name(s, b)
         return b
 
     cdef int add_call(self, fnn_call *c, bint backward) except -1:
@@ -144,18 +153,19 @@ cdef class Recorder:
         """A record is about to change t in place."""
         cdef Storage s = root_of(t.store)
         cdef Tensor old
-        found = self.ids.get(s.serial)
-        if found is None and s.serial >= self.first_storage:
+        cdef int b = self.known(s)
+        if b < 0 and s.serial >= self.first_storage:
             # Made during the step, with values that every replay must start from, unless it stays.
             old = new_tensor(t.dtype, t.rank, t.dims, t.n)
             memcpy(old.data, t.data, t.n * t.dtype.itemsize)
-            self.ids[s.serial] = found = self.add_block(TEMPORARY, s.ptr, s.nbytes, s)
-            self.blocks[<int>found].renewed = self.n
+            b = self.add_block(TEMPORARY, s.ptr, s.nbytes, s)
+            self.name(s, b)
+            self.blocks[b].renewed = self.n
             unrecorded_copy(t, old)
-        elif found is not None and self.blocks[<int>found].kind == CONSTANT:
+        elif b >= 0 and self.blocks[b].kind == CONSTANT:
             raise UnsupportedOpError(f"compile: {OP_NAMES[op]}: got an in-place change of a tensor made "
                                      f"inside the step and read before{where()}; need the op without _")
-        elif found is None or self.blocks[<int>found].kind != TEMPORARY:
+        elif b < 0 or self.blocks[b].kind != TEMPORARY:
             self.written[<uintptr_t><void *>t] = t
         return 0
 
@@ -168,7 +178,7 @@ cdef class Recorder:
 
     cdef int take_over(self, Storage s) except -1:
         """A saved output becomes a gradient."""
-        self.raw[<uintptr_t>s.ptr] = self.ids[s.serial]
+        self.raw[<uintptr_t>s.ptr] = self.known(s)
         return 0
 
     cdef int seed(self, float *p, Tensor value) except -1:
@@ -183,15 +193,13 @@ cdef class Recorder:
         t.rank = value.rank
         t.n = value.n
         memcpy(t.dims, value.dims, value.rank * sizeof(long long))
-        self.ids[s.serial] = self.raw[<uintptr_t>p]
+        self.name(s, self.raw[<uintptr_t>p])
         unrecorded_copy(t, value)
         return 0
 
-    cdef void died(self, long long serial):
-        """A Storage is gone."""
-        b = self.ids.get(serial)
-        if b is not None:
-            self.blocks[<int>b].alive = False
+    cdef void died(self, Storage s):
+        if s.recording == self.serial:
+            self.blocks[s.block].alive = False
 
     cdef int add_backward(self, Record r, fnn_call *c, dict leaves) except -1:
         """One call of a backward pass, whose gradients have their places."""
@@ -204,7 +212,7 @@ cdef class Recorder:
         self.add_call(c, True)
         o = &self.operands[self.n]
         for j, store in r.stores:
-            o.buf[j] = b = self.ids[root_of(<Storage>store).serial]
+            o.buf[j] = b = self.known(root_of(<Storage>store))
             self.blocks[b].last = self.n
         for j in range(c.n_in + c.n_out):
             if c.grad[j] == NULL:
@@ -229,8 +237,8 @@ cdef class Recorder:
     cdef int check_readable(self, Tensor t, str what) except -1:
         """A value leaves for Python: fine if it is the same at every replay."""
         cdef Storage s = root_of(t.store)
-        b = self.ids.get(s.serial)
-        if s.serial >= self.first_storage and (b is None or self.blocks[<int>b].kind == CONSTANT):
+        cdef int b = self.known(s)
+        if s.serial >= self.first_storage and (b < 0 or self.blocks[b].kind == CONSTANT):
             return 0
         made = f", made by {OP_NAMES[(<Record>t.edge).call.op]}," if isinstance(t.edge, Record) else ""
         raise GraphError(f"compile: {what}: got the value of a tensor {t.shape}{made} inside a compiled step"
@@ -261,6 +269,7 @@ cdef class Recorder:
 
 
 cdef Recorder recording = None
+cdef long long n_recordings = 0
 
 
 cdef int unrecorded_copy(Tensor to, Tensor source) except -1:
@@ -337,9 +346,11 @@ def is_recording():
 
 def note_module(module):
     """A module is called: its attributes belong to the program."""
-    r = recorder()
-    if r is not None and id(module) not in r.modules:
-        r.modules[id(module)] = (module, dict(module.__dict__))
+    cdef Recorder r = recorder()
+    if r is not None:
+        key = <uintptr_t><void *>module
+        if key not in r.modules:
+            r.modules[key] = (module, (<dict>module.__dict__).copy())
 
 
 def host_call(str what, function):
@@ -375,17 +386,3 @@ def can_record():
 def mode():
     """What a program depends on, apart from its arguments and modules."""
     return fnn_grad_mode(-1), fnn_isa_active().name
-
-
-cdef long long n_changes = 0
-
-
-def module_changed():
-    """Some module got another attribute."""
-    global n_changes
-    n_changes += 1
-
-
-def changes():
-    """How often a module was changed."""
-    return n_changes

@@ -369,6 +369,9 @@ class Module:
         return f"{self._get_name()}(\n  " + "\n  ".join(body) + "\n)"
 
 
+_core.bind(module=Module)
+
+
 class StateDictError(ShapeError, RuntimeError):
     """A state dict does not fit its module: names or shapes differ."""
 
