@@ -83,3 +83,4 @@ def test_tile_loops_do_not_spill(isa: str, tmp_path: Path) -> None:
     for name, bodies in loops.items():
         for body in bodies:
             assert not re.search(r"%[xyz]mm\d+.*\(%r[sb]p|\(%r[sb]p.*%[xyz]mm", body), name
+            assert not re.search(r"\tvmov[dq]\t", body), name     # an integer kept in a vector
