@@ -12,6 +12,7 @@ cdef extern from "fnn.h":
         const char *name
         unsigned diff
         unsigned short writes
+        unsigned long long needs
     const fnn_op_info fnn_ops[]
     unsigned fnn_needs(int op, unsigned want)
     double fnn_flops(const fnn_call *c) nogil
@@ -25,6 +26,8 @@ cdef extern from "fnn.h":
         void *bwd[1]
     const fnn_isa *fnn_isa_active()
     int fnn_run(const fnn_call *calls, long long n, int backward, int n_threads) nogil
+    void fnn_time_records(double *begin_end)
+    double fnn_clock_ns() nogil
     void fnn_always_team(int on)
     enum: FNN_ROOF_FMA
     enum: FNN_ROOF_READ
@@ -94,6 +97,7 @@ cdef class Record:
     cdef object edges               # per input: Record, leaf Tensor or None
     cdef object stores              # Storages backward reads
     cdef object arrays              # NumPy backend: every slot's (shape, dtype)
+    cdef int module                 # number of the path it was made in, see profile.pxi
     cdef list kept                  # weak references to outputs whose .grad is wanted, too
     cdef unsigned char edge_slot[12]
     cdef unsigned int version[12]

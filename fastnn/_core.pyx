@@ -18,6 +18,7 @@ from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
+import threading
 import weakref
 from operator import index as as_index
 from sys import _getframe
@@ -51,6 +52,7 @@ include "core/dtypes.pxi"
 include "core/memory.pxi"
 include "core/record.pxi"
 include "core/guard.pxi"
+include "core/profile.pxi"
 include "core/launch.pxi"
 include "core/packs.pxi"
 include "core/broadcast.pxi"

@@ -173,9 +173,16 @@ def step_arenas(int op, list jobs not None):
     cdef Arena a
     for a, _, counts, values, options, states in jobs:
         check_step(a, counts, values, options, states)
-    for a, flags, counts, _, options, states in jobs:
-        a.gather(False)
-        run_step(a, op, flags, counts, options, states)
+    cdef bint traced = recording is not None or profiling is not None
+    if traced:
+        enter(number_of("optimizer"), None)
+    try:
+        for a, flags, counts, _, options, states in jobs:
+            a.gather(False)
+            run_step(a, op, flags, counts, options, states)
+    finally:
+        if traced:
+            leave()
 
 
 def set_options(list jobs not None):

@@ -59,6 +59,8 @@ cdef Record new_record(fnn_call *c, tuple inputs, tuple outputs):
             r.edge_slot[j] = t.slot
     r.edges = edges
     r.stores = stores
+    if recording is not None or profiling is not None:
+        r.module = path_here()
     if reference is not None:
         r.arrays = [(t.shape, t.dtype) for t in inputs + outputs]
     return r
@@ -258,7 +260,7 @@ def backward(Tensor root not None, gradient=None, bint retain_graph=False, tuple
     cdef list order = []
     cdef fnn_call *calls
     cdef long long n, i
-    cdef double ns = 0
+    cdef double ns = 0, began = clock()
     realize(root)
     if not root.wants_grad:
         raise GraphError("backward: got a tensor that does not require grad; need one computed "
@@ -285,7 +287,7 @@ def backward(Tensor root not None, gradient=None, bint retain_graph=False, tuple
         raise MemoryError(f"backward: memory: got none for {n} records; need a shorter graph")
     cdef Buffers buffers = Buffers()
     cdef dict leaves = {}
-    cdef list slow = []                 # the record of each call, None of a copy
+    cdef list made = []                 # the record of each call, None of a copy: where that matters
     try:
         (<Record>root.edge).g[root.slot] = buffers.take(seed.n)
         if buffers.recorder is None:
@@ -299,24 +301,25 @@ def backward(Tensor root not None, gradient=None, bint retain_graph=False, tuple
                     raise UnsupportedOpError("compile: retain_grad: got it inside a compiled step; need "
                                              "the gradient of a leaf")
                 i = plan_kept(<Record>record, &calls[n], leaves)
-                slow += [None] * i
+                made += [None] * i
                 n += i
             plan_record(<Record>record, &calls[n], buffers, leaves, only, retain_graph)
             if buffers.recorder is not None:
                 buffers.recorder.add_backward(<Record>record, &calls[n], leaves)
             ns += fnn_cost_ns(&calls[n], True)
             n += 1
-            if reference is not None or anomaly:
-                slow.append(record)
+            if reference is not None or anomaly or profiling is not None:
+                made.append(record)
         if reference is None and not anomaly:
-            run(calls, n, True, ns)
+            run(calls, n, True, ns, made if len(made) == n else None)
         else:
             for i in range(n):
-                run_slowly(<Record>slow[i], &calls[i])
+                run_slowly(<Record>made[i], &calls[i])
     finally:
         free(calls)
         for _, record in order:
             memset((<Record>record).g, 0, sizeof((<Record>record).g))
+    end_span("backward", began)
     if not retain_graph:
         for _, record in order:
             release(<Record>record)
@@ -334,7 +337,7 @@ cdef int run_slowly(Record r, fnn_call *c) except -1:
     """One call of a backward by the NumPy backend, or under detect_anomaly; r None = a copy."""
     cdef int j
     if reference is None or r is None:
-        run(c, 1, True, 0)
+        run(c, 1, True, 0, [r])
     else:
         backward_reference(r, c)
     if anomaly and r is not None:

@@ -13,13 +13,17 @@ cdef bint anomaly = False               # stop at the first NaN and name its op
 cdef double DROP_GIL_NS = 20000.0       # dropping and retaking the GIL must be worth it
 
 
-cdef int run(fnn_call *calls, long long n, bint backward, double ns) except -1:
+cdef int run(fnn_call *calls, long long n, bint backward, double ns, object about) except -1:
+    """Run calls of ns in all; about: what stop_watch wants to know of them."""
     cdef int bad, threads = n_threads
+    cdef double *times = NULL if profiling is None else start_watch(n)
     if ns > DROP_GIL_NS:
         with nogil:
             bad = fnn_run(calls, n, backward, threads)
     else:
         bad = fnn_run(calls, n, backward, threads)
+    if times != NULL:
+        stop_watch(times, calls, 0 if bad else n, backward, about)
     if bad:
         raise MemoryError("memory: got no scratch memory for a kernel; need some megabytes")
     return 0
@@ -61,7 +65,7 @@ cdef int launch(fnn_call *c, tuple inputs, tuple outputs, bint in_place, int sav
     if rec is not None:
         rec.add_forward(c, inputs, outputs, in_place)
     if reference is None:
-        run(c, 1, False, fnn_cost_ns(c, False))
+        run(c, 1, False, fnn_cost_ns(c, False), inputs)
     else:
         run_reference(c, inputs, outputs)
     for j in range(n_in):
@@ -251,7 +255,7 @@ cdef long long outside(const int64_t *x, long long n, long long low, long long h
         c.n_in = c.n_out = 1
         c.buf[0] = <void *>x
         c.buf[1] = &i
-        run(&c, 1, False, fnn_cost_ns(&c, False))
+        run(&c, 1, False, fnn_cost_ns(&c, False), None)
         return i
     for i in range(n):
         if (x[i] < low or x[i] >= high) and not (skipping and x[i] == let):

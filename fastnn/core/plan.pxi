@@ -213,6 +213,7 @@ cdef int move_operands(Program p, Recorder r, char **base, int *place) except -1
     cdef fnn_call *c
     p.calls, r.calls = r.calls, NULL
     p.which, r.backward = r.backward, NULL
+    p.labels, r.labels = r.labels, NULL
     p.costs = <float *>grown(NULL, (p.n + 1) * sizeof(float))
     p.checks, r.checks = r.checks, NULL
     p.n_checks = r.n_checks

@@ -40,6 +40,7 @@ cdef class Program:
     cdef fnn_call *calls
     cdef unsigned char *which       # 1 = a backward call
     cdef float *costs               # ns on one core
+    cdef Label *labels              # for the profiler
     cdef long long n
     cdef double ns
     cdef Patch *patches
@@ -67,6 +68,7 @@ cdef class Program:
         free(self.calls)
         free(self.which)
         free(self.costs)
+        free(self.labels)
         free(self.patches)
         free(self.checks)
         free(self.argument)
@@ -128,6 +130,8 @@ def run_program(Program p not None, list arguments not None):
     """Run a program on arguments of its signature; returns OK and the tensors, or STALE or HELD."""
     cdef int state, bad, k, threads = n_threads
     cdef long long at = 0, end
+    cdef double *times = NULL
+    cdef double began = clock()
     if p.busy:
         return HELD, None
     p.busy = True
@@ -147,6 +151,8 @@ def run_program(Program p not None, list arguments not None):
                     raise GraphError("compile: an optimizer was changed between two of its steps; need its "
                                      "options changed outside the step")
             end = last
+            if profiling is not None and not poisoning:
+                times = start_watch(end - at)
             if poisoning:
                 bad = replay_poisoned(p, at, end, threads)
             elif p.ns > DROP_GIL_NS:
@@ -154,6 +160,9 @@ def run_program(Program p not None, list arguments not None):
                     bad = fnn_replay(p.calls + at, p.which + at, p.costs + at, end - at, threads)
             else:
                 bad = fnn_replay(p.calls + at, p.which + at, p.costs + at, end - at, threads)
+            if times != NULL:
+                stop_replay_watch(times, p.calls + at, p.which + at, p.labels + at, 0 if bad else end - at)
+                times = NULL
             if bad:
                 raise MemoryError("fastnn could not get scratch memory")
             at = end
@@ -167,6 +176,7 @@ def run_program(Program p not None, list arguments not None):
         return OK, finish(p, arguments)
     finally:
         p.busy = False
+        end_span("replay", began)
 
 
 cdef bint planted_fault = False

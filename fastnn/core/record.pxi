@@ -38,6 +38,7 @@ cdef class Recorder:
     cdef fnn_call *calls            # addresses are those of the recording, until a Program moves them
     cdef Operands *operands
     cdef unsigned char *backward
+    cdef Label *labels
     cdef long long n, room
     cdef Block *blocks
     cdef ValueCheck *checks
@@ -71,6 +72,7 @@ cdef class Recorder:
         free(self.calls)
         free(self.operands)
         free(self.backward)
+        free(self.labels)
         free(self.blocks)
         free(self.checks)
 
@@ -124,8 +126,11 @@ cdef class Recorder:
             self.calls = <fnn_call *>grown(self.calls, self.room * sizeof(fnn_call))
             self.operands = <Operands *>grown(self.operands, self.room * sizeof(Operands))
             self.backward = <unsigned char *>grown(self.backward, self.room)
+            self.labels = <Label *>grown(self.labels, self.room * sizeof(Label))
         self.calls[self.n] = c[0]
         self.backward[self.n] = backward
+        self.labels[self.n].module = path_here()
+        self.labels[self.n].bytes = 0
         for j in range(FNN_SLOTS):
             self.operands[self.n].buf[j] = self.operands[self.n].grad[j] = -1
         return 0
@@ -210,6 +215,8 @@ cdef class Recorder:
             raise GraphError(f"compile: {OP_NAMES[c.op]}: got a backward pass through a graph that was made "
                              "outside the step; need the forward pass inside, or .detach()")
         self.add_call(c, True)
+        self.labels[self.n].module = r.module
+        self.labels[self.n].bytes = backward_bytes(r, c)
         o = &self.operands[self.n]
         for j, store in r.stores:
             o.buf[j] = b = self.known(root_of(<Storage>store))
@@ -344,7 +351,7 @@ def is_recording():
     return recorder() is not None
 
 
-def note_module(module):
+cdef note_module(module):
     """A module is called: its attributes belong to the program."""
     cdef Recorder r = recorder()
     if r is not None:

@@ -14,6 +14,8 @@ cdef object raw_array(void *ptr, shape, DType dtype):
 cdef run_reference(fnn_call *c, tuple inputs, tuple outputs):
     cdef Tensor t
     cdef int j
+    cdef double times[2]
+    times[0] = fnn_clock_ns()
     ins = [raw_array((<Tensor>x).data, x.shape, (<Tensor>x).dtype) for x in inputs]
     with np.errstate(all="ignore"):
         results = reference[c.op][0](ins, [c.dim[j] for j in range(FNN_DIMS)], [c.f[j] for j in range(4)])
@@ -25,11 +27,16 @@ cdef run_reference(fnn_call *c, tuple inputs, tuple outputs):
         if y.size != t.n:
             raise AssertionError(f"reference {OP_NAMES[c.op]} gave shape {y.shape}, not {t.shape}")
         raw_array(t.data, t.shape, t.dtype)[...] = y.reshape(t.shape)
+    times[1] = fnn_clock_ns()
+    if profiling is not None:
+        note_call(profiling, times, c, False, inputs)
 
 
 cdef backward_reference(Record r, fnn_call *c):
     cdef int j
     cdef list arrays = []
+    cdef double times[2]
+    times[0] = fnn_clock_ns()
     for j in range(c.n_in + c.n_out):
         shape, dtype = r.arrays[j]
         arrays.append(None if c.buf[j] == NULL else raw_array(c.buf[j], shape, dtype))
@@ -50,6 +57,9 @@ cdef backward_reference(Record r, fnn_call *c):
                 g += y.reshape(g.shape)
             else:
                 g[...] = y.reshape(g.shape)
+    times[1] = fnn_clock_ns()
+    if profiling is not None:
+        note_call(profiling, times, c, True, r)
 
 
 def use_reference(table):

@@ -11,7 +11,15 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from .. import _core
-from .._core import Tensor, as_dtype, as_tensor, check_device, module_changed, note_module
+from .._core import (
+    Tensor,
+    as_dtype,
+    as_tensor,
+    check_device,
+    enter_module,
+    leave_module,
+    module_changed,
+)
 from ..errors import (
     DTypeError,
     GraphError,
@@ -55,12 +63,15 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__}: got no forward(); need one")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        note_module(self)
+        traced = enter_module(self)
         try:
             return self.forward(*args, **kwargs)
         except PLACED as error:
             _place(error, self)
             raise
+        finally:
+            if traced:
+                leave_module()
 
     # -- registration
 
