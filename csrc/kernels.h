@@ -16,6 +16,7 @@
 #include "op_reduce.h"
 #include "op_movement.h"
 #include "op_indexing.h"
+#include "op_image.h"
 #include "op_linear.h"
 #include "op_random.h"
 #include "op_loss.h"

@@ -12,6 +12,7 @@ from .. import from_numpy, inference_mode, load, models
 from ..errors import CorruptFileError
 from ..nn import functional as F
 from ..serialization import load_metadata
+from ..vision.files import pillow
 
 
 def predict_image(model_path: Path, image_path: Path) -> list[tuple[str, float]]:
@@ -44,23 +45,13 @@ def read_description(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def _pillow() -> Any:
-    """PIL.Image, or an error that says how to get it."""
-    try:
-        from PIL import Image
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            'pictures need Pillow: pip install "fastnn-engine[vision]"') from None
-    return Image
-
-
 def read_image(path: Path, image: tuple[int, int, int], box: int) -> np.ndarray:
     """A picture as (1, 1, H, W) in [0, 1], framed as MNIST is.
 
     That is: light strokes on dark ground, the longer side of the ink `box` pixels long, the centre
     of its mass in the middle.
     """
-    Image = _pillow()
+    Image = pillow()
     from PIL import ImageOps
 
     try:
@@ -96,4 +87,4 @@ def _centred(digit: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 def write_sample(path: Path, pixels: np.ndarray) -> None:
     """One image (1, H, W) in [0, 1] as a picture: dark squares on light ground."""
     paper = np.pad(np.uint8(255 - 255 * pixels[0]), 2, constant_values=255)
-    _pillow().fromarray(paper).resize((240, 240), _pillow().Resampling.NEAREST).save(path)
+    pillow().fromarray(paper).resize((240, 240), pillow().Resampling.NEAREST).save(path)
