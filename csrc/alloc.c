@@ -31,7 +31,7 @@ typedef struct block {
 
 static fnn_lock lock = FNN_LOCK_INIT;
 static block *cache[N_CLASSES];
-static int64_t live, cached, count, max_bytes, fail_in;
+static int64_t live, peak, cached, count, max_bytes, fail_in;
 
 /* The class of a size: 4 per power of two, the first at 128 bytes. */
 static int size_class(size_t bytes, size_t *rounded)
@@ -139,6 +139,7 @@ void *fnn_malloc(size_t bytes)
         b->bytes = rounded;
         b->cls = cls;
         live += (int64_t)rounded;
+        if (live > peak) peak = live;
     }
     fnn_release(&lock);
     return b ? (char *)b + HEADER : NULL;
@@ -166,6 +167,23 @@ void fnn_trim(void)
 
 int64_t fnn_live_bytes(void) { return live; }
 int64_t fnn_cached_bytes(void) { return cached; }
+
+int64_t fnn_peak_bytes(int restart)
+{
+    fnn_acquire(&lock);
+    const int64_t most = peak;
+    if (restart) peak = live;
+    fnn_release(&lock);
+    return most;
+}
+
+int64_t fnn_block_bytes(size_t bytes)
+{
+    size_t rounded;
+    size_class(bytes + HEADER, &rounded);
+    return (int64_t)rounded;
+}
+
 int64_t fnn_alloc_count(void) { return count; }
 void fnn_set_max_bytes(int64_t bytes) { max_bytes = bytes; }
 void fnn_fail_alloc_after(int64_t n) { fail_in = n; }

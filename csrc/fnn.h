@@ -58,11 +58,12 @@ typedef struct {
     const char *name;
     uint32_t diff;            /* bit j: the backward kernel fills grad[j] of input j; bit 16 + j:
                                  slot j, a saved output, may become the memory of grad[0] */
-    uint16_t writes;          /* bit j: the forward kernel changes input j in place      */
+    uint32_t writes;          /* bit j: the forward kernel changes input j in place      */
     uint64_t needs;           /* bit j: the backward kernel reads buf[j]; bits 16(i+1) + j:
                                  it does so only for the gradient of input i, i < 3      */
 } fnn_op_info;
 extern const fnn_op_info fnn_ops[FNN_N_OPS];
+enum { FNN_IN_PLACE = 0x10000, FNN_IN_PLACE_BWD = 0x20000 };     /* in `writes`, see ops.def */
 #define GRAD_IN(slot) (1u << (16 + (slot)))
 #define FOR_GRAD(i, slots) ((uint64_t)(slots) << 16 * ((i) + 1))
 unsigned fnn_needs(int op, unsigned want);  /* slots that backward reads for the gradients wanted */
@@ -103,15 +104,18 @@ double fnn_roof(int kind, float *x, int64_t n, int64_t repeats, int n_threads); 
 unsigned fnn_fp_mode(void);            /* the calling thread's floating-point control word */
 int fnn_grad_mode(int set);            /* thread-local: -1 reads, 0/1 sets; returns the old value */
 
-/* plan.c: offsets of n temporaries that live from call first[i] to last[i]; returns the bytes of all. */
+/* plan.c: offsets of n temporaries that live from call first[i] to last[i]; over[i] < i: of that one, which
+ * has its size and dies as it is born, it takes the place (-1: of none).  Returns the bytes of all. */
 int64_t fnn_plan(int64_t n, const int64_t *bytes, const int64_t *first, const int64_t *last,
-                 int64_t *offset);
+                 const int64_t *over, int64_t *offset);
 
 /* alloc.c: 64-byte-aligned memory with a cache of freed blocks. NULL when there is none. */
 /* ---- memory ---- */
 void *fnn_malloc(size_t bytes);
 void fnn_free(void *p);
 int64_t fnn_live_bytes(void);          /* bytes handed out and not given back            */
+int64_t fnn_peak_bytes(int restart);   /* the most of them since it was last told to restart */
+int64_t fnn_block_bytes(size_t bytes); /* what a block of so many takes                   */
 int64_t fnn_cached_bytes(void);
 int64_t fnn_alloc_count(void);         /* calls of fnn_malloc so far                     */
 void fnn_trim(void);                   /* give cached blocks back to the system          */

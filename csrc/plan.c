@@ -2,7 +2,8 @@
  * plan.c: where the temporaries of a program lie.
  *
  * A temporary lives from the first call that touches it to the last.  Two that are alive at the same
- * call must not overlap; everything else may share memory.  Greedy by size: the largest is placed
+ * call must not overlap, unless a kernel may write the one over the other; then they are placed as one
+ * that lives as long as both.  Everything else may share memory.  Greedy by size: the largest is placed
  * first, each at the lowest place free for the whole of its life.  Larger ones first leaves few holes
  * (Pisarchyk and Lee, "Efficient memory management for deep neural net inference", 2020).
  */
@@ -35,24 +36,29 @@ static int by_begin(const void *a, const void *b)
 /* offset[i] for n temporaries; returns the bytes of the whole, or -1 when there is no memory for
  * the work.  The GIL is held: sort_bytes is safe. */
 int64_t fnn_plan(int64_t n, const int64_t *bytes, const int64_t *first, const int64_t *last,
-                 int64_t *offset)
+                 const int64_t *over, int64_t *offset)
 {
-    int64_t *order = malloc((size_t)(n + 1) * sizeof *order), total = 0;
+    int64_t *work = malloc((size_t)(n + 1) * 3 * sizeof *work), total = 0, placed = 0;
+    int64_t *order = work, *head = work + n, *end = work + 2 * n;    /* of the chain it belongs to */
     span *taken = malloc((size_t)(n + 1) * sizeof *taken);
-    if (!order || !taken) {
-        free(order);
+    if (!work || !taken) {
+        free(work);
         free(taken);
         return -1;
     }
-    for (int64_t i = 0; i < n; i++) order[i] = i;
+    for (int64_t i = 0; i < n; i++) {
+        head[i] = over[i] < 0 ? i : head[over[i]];
+        end[head[i]] = last[i];
+        if (head[i] == i) order[placed++] = i;
+    }
     sort_bytes = bytes;
-    qsort(order, (size_t)n, sizeof *order, by_size);
-    for (int64_t k = 0; k < n; k++) {
+    qsort(order, (size_t)placed, sizeof *order, by_size);
+    for (int64_t k = 0; k < placed; k++) {
         const int64_t i = order[k], need = (bytes[i] + ALIGN - 1) / ALIGN * ALIGN + SKEW;
         int64_t met = 0, at = 0;
         for (int64_t q = 0; q < k; q++) {
             const int64_t j = order[q];
-            if (first[j] <= last[i] && first[i] <= last[j])
+            if (first[j] <= end[i] && first[i] <= end[j])
                 taken[met++] = (span){offset[j], offset[j] + (bytes[j] + ALIGN - 1) / ALIGN * ALIGN + SKEW};
         }
         qsort(taken, (size_t)met, sizeof *taken, by_begin);
@@ -61,7 +67,8 @@ int64_t fnn_plan(int64_t n, const int64_t *bytes, const int64_t *first, const in
         offset[i] = at;
         if (at + need > total) total = at + need;
     }
-    free(order);
+    for (int64_t i = 0; i < n; i++) offset[i] = offset[head[i]];
+    free(work);
     free(taken);
     return total;
 }

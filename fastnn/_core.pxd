@@ -11,9 +11,11 @@ cdef extern from "fnn.h":
     ctypedef struct fnn_op_info:
         const char *name
         unsigned diff
-        unsigned short writes
+        unsigned writes
         unsigned long long needs
     const fnn_op_info fnn_ops[]
+    enum: FNN_IN_PLACE
+    enum: FNN_IN_PLACE_BWD
     unsigned fnn_needs(int op, unsigned want)
     double fnn_flops(const fnn_call *c) nogil
     double fnn_bytes(const fnn_call *c) nogil
@@ -37,12 +39,14 @@ cdef extern from "fnn.h":
     int fnn_replay(const fnn_call *calls, const unsigned char *which, const float *costs, long long n,
                    int n_threads) nogil
     long long fnn_plan(long long n, const long long *bytes, const long long *first, const long long *last,
-                       long long *offset)
+                       const long long *over, long long *offset)
     unsigned fnn_fp_mode() nogil
     int fnn_grad_mode(int set)
     void *fnn_malloc(size_t bytes) nogil
     void fnn_free(void *p) nogil
     long long fnn_live_bytes()
+    long long fnn_peak_bytes(int restart)
+    long long fnn_block_bytes(size_t bytes)
     long long fnn_cached_bytes()
     long long fnn_alloc_count()
     void fnn_trim()
@@ -96,6 +100,7 @@ cdef class Record:
     cdef bint freed, ran            # backward has let go of it, has been through it
     cdef object edges               # per input: Record, leaf Tensor or None
     cdef object stores              # Storages backward reads
+    cdef long long position         # 1 + its call in the list of a recorder, 0 = none
     cdef object arrays              # NumPy backend: every slot's (shape, dtype)
     cdef int module                 # number of the path it was made in, see profile.pxi
     cdef list kept                  # weak references to outputs whose .grad is wanted, too

@@ -464,9 +464,11 @@ def test_temporaries_that_live_together_lie_apart() -> None:
     step(*batch(0))
     program = step.programs[0].program
     assert 0 < program.arena_bytes < program.temporary_bytes + 128 * len(program.temporaries)
-    for i, (at, size, first, last) in enumerate(program.temporaries):
-        for other, bytes_, begin, end in program.temporaries[:i]:
-            if first <= end and begin <= last:
+    for i, (at, size, first, last, over) in enumerate(program.temporaries):
+        for k, (other, bytes_, begin, end, _) in enumerate(program.temporaries[:i]):
+            if k == over:               # written where that one lay
+                assert (at, size, first) == (other, bytes_, end)
+            elif first <= end and begin <= last:
                 assert at + size <= other or other + bytes_ <= at
 
 
@@ -475,8 +477,29 @@ def test_dead_memory_is_never_read() -> None:
     _core.poison_dead_memory(True)
     try:
         assert equal(trained(OPTIMIZERS["adam"], True, 5), expected)
-        _core.plant_planner_fault(True)
+        _core.plant_planner_fault(1)
         assert not equal(trained(OPTIMIZERS["adam"], True, 5), expected)
     finally:
-        _core.plant_planner_fault(False)
+        _core.plant_planner_fault(0)
         _core.poison_dead_memory(False)
+
+
+def test_results_take_the_place_of_what_dies() -> None:
+    def chain(x: fastnn.Tensor) -> fastnn.Tensor:
+        for _ in range(3):
+            x = (x.abs() + 1.0).sqrt() @ w
+        return x.sum()
+
+    w, x = fastnn.randn(40, 40), fastnn.randn(40, 40)
+    expected = chain(x).item()
+    try:
+        for fault in (0, 2):
+            _core.plant_planner_fault(fault)
+            step = fastnn.compile(chain)
+            step(x)
+            program = step.programs[0].program
+            assert program.arena_bytes < (3 if fault == 0 else 2) * x.nbytes
+            assert (step(x).item() == expected) == (fault == 0)
+            assert program.memory()["eager_peak"] > 3 * x.nbytes
+    finally:
+        _core.plant_planner_fault(0)

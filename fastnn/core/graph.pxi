@@ -105,16 +105,20 @@ cdef class Buffers:
     cdef dict idle                  # bytes -> [addresses]
     cdef list taken
     cdef Recorder recorder
+    cdef int first_block
 
     def __cinit__(self):
         self.idle = {}
         self.taken = []
         self.recorder = recorder()
+        if self.recorder is not None:
+            self.first_block = self.recorder.n_blocks
 
     cdef float *take(self, long long n) except NULL:
         cdef list same = self.idle.get(n)
+        cdef bint again = bool(same)
         cdef void *p
-        if same:
+        if again:
             p = <void *><uintptr_t>same.pop()
         else:
             p = fnn_malloc(n * sizeof(float))
@@ -123,13 +127,15 @@ cdef class Buffers:
                                   "one that can be met: smaller batches")
             self.taken.append(<uintptr_t>p)
         if self.recorder is not None:
-            self.recorder.gradient_memory(<float *>p, n)
+            self.recorder.gradient_memory(<float *>p, n, again)
         return <float *>p
 
     cdef give(self, float *p, long long n):
         self.idle.setdefault(n, []).append(<uintptr_t>p)
 
     def __dealloc__(self):
+        if self.recorder is not None:
+            self.recorder.gradients_gone(self.first_block)
         for p in self.taken:
             fnn_free(<void *><uintptr_t>p)
 

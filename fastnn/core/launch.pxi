@@ -64,6 +64,8 @@ cdef int launch(fnn_call *c, tuple inputs, tuple outputs, bint in_place, int sav
     cdef Recorder rec = recorder()
     if rec is not None:
         rec.add_forward(c, inputs, outputs, in_place)
+        if r is not None:
+            r.position = rec.n
     if reference is None:
         run(c, 1, False, fnn_cost_ns(c, False), inputs)
     else:

@@ -57,11 +57,31 @@ def program(Recorder r not None, list arguments not None, list returned not None
         if r.blocks[b].kind == TEMPORARY and r.blocks[b].alive and b not in escapes:
             raise GraphError(f"compile: got a result of {made_by(r, b)} that is kept outside the step; "
                              "need it returned: a replay runs no Python, so nothing could store it")
+    p.eager_peak_bytes = eager_peak(r)
     place_all(p, r, escapes)
     for i in range(p.n_arguments):
         p.argument[i] = (<Tensor>arguments[i]).data
         (<Tensor>arguments[i]).store.version += (<Storage>r.holders[i]).version
     return p
+
+
+cdef long long eager_peak(Recorder r) except -1:
+    """The most memory that the step's own tensors took at once while it ran eagerly."""
+    cdef long long *change = <long long *>grown(NULL, (r.n + 2) * sizeof(long long))
+    cdef long long i, now = 0, most = 0
+    cdef Block *block
+    cdef int b
+    memset(change, 0, (r.n + 2) * sizeof(long long))
+    for b in range(r.n_blocks):
+        block = &r.blocks[b]
+        if block.kind == TEMPORARY:
+            change[block.first] += block.held
+            change[r.n + 1 if block.gone < 0 else block.gone] -= block.held
+    for i in range(r.n + 1):
+        now += change[i]
+        most = max(most, now)
+    free(change)
+    return most
 
 
 cdef int drop_dead_leaves(Recorder r) except -1:
@@ -163,26 +183,32 @@ cdef object leaf_result(Program p, Recorder r, Tensor leaf, dict escapes):
 cdef int place_all(Program p, Recorder r, dict escapes) except -1:
     """Give every block its address and every operand the address in its block."""
     cdef long long n = r.n_blocks, total
-    cdef long long *work = <long long *>grown(NULL, (4 * n + 1) * sizeof(long long))
+    cdef long long *work = <long long *>grown(NULL, (5 * n + 1) * sizeof(long long))
     cdef char **base = <char **>grown(NULL, (n + 1) * sizeof(char *))
     cdef int *place = <int *>grown(NULL, (n + 1) * sizeof(int))
+    cdef int *index = <int *>grown(NULL, (n + 1) * sizeof(int))     # among the temporaries, -1 = none
+    cdef long long *over = work + 4 * n
     cdef long long m = 0
     cdef int b
     try:
         for b in range(n):
-            place[b] = -1
+            place[b] = index[b] = -1
+            if r.blocks[b].kind == CONSTANT or r.blocks[b].renewed >= 0:
+                p.constant_bytes += fnn_block_bytes(r.blocks[b].nbytes)
             base[b] = r.blocks[b].base
             if r.blocks[b].kind == TEMPORARY and b not in escapes:
                 work[m] = r.blocks[b].nbytes
                 work[n + m] = r.blocks[b].first
-                work[2 * n + m] = r.blocks[b].first if planted_fault else r.blocks[b].last
+                work[2 * n + m] = r.blocks[b].first if planted_fault == 1 else r.blocks[b].last
                 p.temporary_bytes += r.blocks[b].nbytes
+                index[b] = m
                 m += 1
             elif b in escapes:
                 place[b] = p.n_arguments + <int>escapes[b]
             elif r.blocks[b].kind == ARGUMENT:
                 place[b] = b            # arguments are the first blocks
-        total = fnn_plan(m, work, work + n, work + 2 * n, work + 3 * n)
+        take_places(r, index, m, over)
+        total = fnn_plan(m, work, work + n, work + 2 * n, over, work + 3 * n)
         if total < 0:
             raise MemoryError("compile: no memory for the plan")
         p.arena = new_storage(total)
@@ -193,7 +219,7 @@ cdef int place_all(Program p, Recorder r, dict escapes) except -1:
             if r.blocks[b].kind == TEMPORARY and b not in escapes:
                 base[b] = p.arena.ptr + work[3 * n + m]
                 p.temporaries.append((work[3 * n + m], r.blocks[b].nbytes, r.blocks[b].first,
-                                      r.blocks[b].last))
+                                      r.blocks[b].last, over[m]))
                 m += 1
         p.argument = <char **>grown(NULL, (p.n_arguments + 1) * sizeof(char *))
         move_operands(p, r, base, place)
@@ -202,7 +228,63 @@ cdef int place_all(Program p, Recorder r, dict escapes) except -1:
         free(work)
         free(base)
         free(place)
+        free(index)
     return 0
+
+
+cdef int take_places(Recorder r, int *index, long long m, long long *over) except -1:
+    """over[i]: the temporary that dies at the call that makes temporary i and hands on its place."""
+    cdef long long i
+    cdef int j, result, host
+    cdef unsigned flag
+    cdef fnn_call *c
+    for i in range(m):
+        over[i] = -1
+    for i in range(r.n):
+        c = &r.calls[i]
+        flag = FNN_IN_PLACE_BWD if r.backward[i] else FNN_IN_PLACE
+        if not fnn_ops[c.op].writes & flag and planted_fault != 2:
+            continue
+        result = only_result(r, i)
+        if result < 0 or index[result] < 0 or r.blocks[result].first != i or r.blocks[result].nbytes == 0:
+            continue
+        for j in range(2 * FNN_SLOTS):
+            host = block_at(r, i, j)
+            if (host >= 0 and host != result and index[host] >= 0 and r.blocks[host].last == i
+                    and r.blocks[host].nbytes == r.blocks[result].nbytes and all_of_it(r, i, host)):
+                over[index[result]] = index[host]
+                break
+    return 0
+
+
+cdef inline int block_at(Recorder r, long long i, int j):
+    """Operand j of a call, gradients last."""
+    return r.operands[i].buf[j] if j < FNN_SLOTS else r.operands[i].grad[j - FNN_SLOTS]
+
+
+cdef int only_result(Recorder r, long long i):
+    """The block of the output, or of the only gradient that is wanted and not added to; -1 if none."""
+    cdef fnn_call *c = &r.calls[i]
+    cdef int j, found = -1
+    if not r.backward[i]:
+        return r.operands[i].buf[c.n_in] if r.operands[i].same >> c.n_in & 1 else -1
+    for j in range(c.n_in):
+        if c.grad[j] != NULL:
+            if found >= 0 or c.acc >> j & 1 or not r.operands[i].same_grad >> j & 1:
+                return -1
+            found = r.operands[i].grad[j]
+    return found
+
+
+cdef bint all_of_it(Recorder r, long long i, int b):
+    """Whether every operand of the call in block b is all of it, and of the size of the result."""
+    cdef int j
+    cdef unsigned same
+    for j in range(2 * FNN_SLOTS):
+        same = r.operands[i].same if j < FNN_SLOTS else r.operands[i].same_grad
+        if block_at(r, i, j) == b and not same >> (j if j < FNN_SLOTS else j - FNN_SLOTS) & 1:
+            return False
+    return True
 
 
 cdef int move_operands(Program p, Recorder r, char **base, int *place) except -1:

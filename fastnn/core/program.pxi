@@ -60,8 +60,8 @@ cdef class Program:
     cdef list results               # (kind, ...) of each tensor returned
     cdef list phases
     cdef Attributes attributes
-    cdef readonly long long temporary_bytes, arena_bytes
-    cdef readonly list temporaries  # (offset in the arena, bytes, first call, last call) of each
+    cdef readonly long long temporary_bytes, arena_bytes, constant_bytes, eager_peak_bytes
+    cdef readonly list temporaries  # (offset in the arena, bytes, first call, last call, in place of)
     cdef bint busy
 
     def __dealloc__(self):
@@ -75,6 +75,14 @@ cdef class Program:
 
     def __len__(self):
         return self.n
+
+    def memory(self):
+        """Bytes that replays take: "arena" for temporaries, "results", "constants"; "temporaries" is what
+        they would be side by side, "eager_peak" the most that the step itself took at once."""
+        return {"arena": fnn_block_bytes(self.arena_bytes),
+                "results": sum([fnn_block_bytes((<Escape>e).nbytes) for e in self.escapes]),
+                "constants": self.constant_bytes, "temporaries": self.temporary_bytes,
+                "eager_peak": self.eager_peak_bytes}
 
     def is_current(self):
         """Whether the modules it called are what they were."""
@@ -179,14 +187,15 @@ def run_program(Program p not None, list arguments not None):
         end_span("replay", began)
 
 
-cdef bint planted_fault = False
+cdef int planted_fault = 0
 cdef bint poisoning = False
 
 
-def plant_planner_fault(bint on):
-    """Plan as if temporaries died at once: for tests of what must find it."""
+def plant_planner_fault(int kind):
+    """Plan as if temporaries died at once (1), or as if any kernel could write over what it reads (2);
+    0 = rightly. For tests of what must find it."""
     global planted_fault
-    planted_fault = on
+    planted_fault = kind
 
 
 def poison_dead_memory(bint on):
@@ -197,13 +206,14 @@ def poison_dead_memory(bint on):
 
 cdef int replay_poisoned(Program p, long long at, long long end, int threads) except -1:
     cdef long long i
+    cdef set handed_on = {host for *_, host in p.temporaries}
     if at == 0:
         memset(p.arena.ptr, 0xFF, p.arena_bytes)
     for i in range(at, end):
         if fnn_replay(p.calls + i, p.which + i, p.costs + i, 1, threads):
             return 1
-        for offset, nbytes, _, last in p.temporaries:
-            if last == i:
+        for k, (offset, nbytes, _, last, _) in enumerate(p.temporaries):
+            if last == i and k not in handed_on:
                 memset(p.arena.ptr + <long long>offset, 0xFF, nbytes)
     return 0
 

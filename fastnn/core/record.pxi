@@ -16,10 +16,13 @@ ctypedef struct Block:
     char *base                      # where it was during recording
     bint alive                      # TEMPORARY: somebody still holds it
     long long renewed               # the call that fills it with what it held at first, -1 = none
+    long long gone                  # the first call that eager would run without it, -1 = none
+    long long held                  # bytes that eager takes for it
 
 ctypedef struct Operands:
     int buf[12]                     # block of each operand, -1 = none
     int grad[12]
+    unsigned same, same_grad        # bit j: all of its block, and of the size and dtype of the first output
 
 ctypedef struct ValueCheck:
     int block
@@ -87,7 +90,8 @@ cdef class Recorder:
         b.first = b.last = self.n
         b.base = base
         b.alive = kind == TEMPORARY
-        b.renewed = -1
+        b.renewed = b.gone = -1
+        b.held = fnn_block_bytes(nbytes)
         self.holders.append(holder)
         self.n_blocks += 1
         return self.n_blocks - 1
@@ -133,12 +137,14 @@ cdef class Recorder:
         self.labels[self.n].bytes = 0
         for j in range(FNN_SLOTS):
             self.operands[self.n].buf[j] = self.operands[self.n].grad[j] = -1
+        self.operands[self.n].same = self.operands[self.n].same_grad = 0
         return 0
 
     cdef int add_forward(self, fnn_call *c, tuple inputs, tuple outputs, bint in_place) except -1:
         """A launch that is about to run."""
         cdef int j
         cdef Operands *o
+        cdef Tensor t
         cdef unsigned writes = fnn_ops[c.op].writes
         for j in range(c.n_in):
             if writes >> j & 1:
@@ -151,8 +157,16 @@ cdef class Recorder:
             o.buf[j] = self.block_of(<Tensor>inputs[j], False)
         for j in range(c.n_out):
             o.buf[c.n_in + j] = self.block_of(<Tensor>outputs[j], True)
+        if c.n_out:
+            for j in range(c.n_in + c.n_out):
+                t = <Tensor>inputs[j] if j < c.n_in else <Tensor>outputs[j - c.n_in]
+                o.same |= self.fills(o.buf[j], t, <Tensor>outputs[0]) << j
         self.n += 1
         return 0
+
+    cdef inline unsigned fills(self, int b, Tensor t, Tensor like):
+        return (t.data == self.blocks[b].base and t.n * t.dtype.itemsize == self.blocks[b].nbytes
+                and t.n == like.n and t.dtype is like.dtype)
 
     cdef int note_write(self, Tensor t, int op) except -1:
         """A record is about to change t in place."""
@@ -174,12 +188,21 @@ cdef class Recorder:
             self.written[<uintptr_t><void *>t] = t
         return 0
 
-    cdef int gradient_memory(self, float *p, long long n) except -1:
-        """Backward took memory for a gradient that no tensor owns; addresses may return."""
+    cdef int gradient_memory(self, float *p, long long n, bint again) except -1:
+        """Backward takes memory for a gradient that no tensor owns; again: it had it before."""
         cdef int b = self.add_block(TEMPORARY, <char *>p, n * sizeof(float), None)
         self.blocks[b].alive = False
+        if again:
+            self.blocks[b].held = 0
         self.raw[<uintptr_t>p] = b
         return 0
+
+    cdef void gradients_gone(self, int first):
+        """Backward gives its memory back: the blocks from first on that no Storage was told of."""
+        cdef int b
+        for b in range(first, self.n_blocks):
+            if self.blocks[b].kind == TEMPORARY and not self.blocks[b].alive and self.blocks[b].gone < 0:
+                self.blocks[b].gone = self.n
 
     cdef int take_over(self, Storage s) except -1:
         """A saved output becomes a gradient."""
@@ -205,6 +228,7 @@ cdef class Recorder:
     cdef void died(self, Storage s):
         if s.recording == self.serial:
             self.blocks[s.block].alive = False
+            self.blocks[s.block].gone = self.n
 
     cdef int add_backward(self, Record r, fnn_call *c, dict leaves) except -1:
         """One call of a backward pass, whose gradients have their places."""
@@ -221,6 +245,8 @@ cdef class Recorder:
         for j, store in r.stores:
             o.buf[j] = b = self.known(root_of(<Storage>store))
             self.blocks[b].last = self.n
+            if r.position and self.operands[r.position - 1].same >> <int>j & 1:
+                o.same |= 1 << <int>j
         for j in range(c.n_in + c.n_out):
             if c.grad[j] == NULL:
                 continue
@@ -232,6 +258,9 @@ cdef class Recorder:
                 b = self.raw[<uintptr_t>c.grad[j]]
                 self.blocks[b].last = self.n
             o.grad[j] = b
+            if (<char *>c.grad[j] == self.blocks[b].base and r.numel[j] == r.numel[c.n_in]
+                    and r.numel[j] * <long long>sizeof(float) == self.blocks[b].nbytes):
+                o.same_grad |= 1 << j
         self.n += 1
         return 0
 

@@ -44,6 +44,11 @@ def live_bytes():
     return fnn_live_bytes()
 
 
+def peak_bytes(bint restart=False):
+    """The most live_bytes() since the call of this with restart."""
+    return fnn_peak_bytes(restart)
+
+
 def cached_bytes():
     """Bytes of freed tensor memory kept for reuse."""
     return fnn_cached_bytes()
@@ -108,7 +113,8 @@ def capture(bint on):
 def op_info(str name, unsigned want=0xffff):
     """What ops.def says of an op: input gradients, slots backward reads for them, inputs changed."""
     cdef const fnn_op_info *i = &fnn_ops[<int>OPS[name]]
-    return {"diff": i.diff & 0xffff, "needs": fnn_needs(OPS[name], want), "writes": i.writes}
+    return {"diff": i.diff & 0xffff, "needs": fnn_needs(OPS[name], want), "writes": i.writes & 0xffff,
+            "in_place": bool(i.writes & FNN_IN_PLACE), "in_place_bwd": bool(i.writes & FNN_IN_PLACE_BWD)}
 
 
 def flops(str op, dim):
