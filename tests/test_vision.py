@@ -301,3 +301,69 @@ def test_read_image(tmp_path):
         read_image(tmp_path / "c.png")
     with pytest.raises(ValueError, match="mode"):
         read_image(tmp_path / "a.png", "F")
+
+
+# ---- layers ----
+
+def test_layers_are_their_functions():
+    x, F, nn = fastnn.tensor(images(2, 4, 6, 6)), fastnn.nn.functional, fastnn.nn
+    columns = F.unfold(x, 2, stride=2)
+    for layer, want in [
+        (nn.Upsample(None, 2, "bilinear"), F.interpolate(x, None, 2, "bilinear")),
+        (nn.PixelShuffle(2), F.pixel_shuffle(x, 2)),
+        (nn.PixelUnshuffle(3), F.pixel_unshuffle(x, 3)),
+        (nn.Unfold(2, stride=2), columns),
+        (nn.ZeroPad2d(1), F.pad(x, (1, 1, 1, 1))),
+        (nn.ReflectionPad2d((1, 2, 3, 0)), F.pad(x, (1, 2, 3, 0), "reflect")),
+        (nn.ReplicationPad2d(2), F.pad(x, (2, 2, 2, 2), "replicate")),
+    ]:
+        np.testing.assert_array_equal(layer(x).numpy(), want.numpy())
+        assert type(layer).__name__ in repr(layer)
+    np.testing.assert_array_equal(nn.Fold(6, 2, stride=2)(columns).numpy(), x.numpy())
+
+
+@pytest.mark.parametrize("layer, shape", [(fastnn.nn.Dropout2d, (50, 40, 3, 5)),
+                                          (fastnn.nn.Dropout1d, (50, 40, 7))])
+def test_whole_channels_are_dropped(layer, shape):
+    drop = layer(0.25)
+    fastnn.manual_seed(0)
+    y = drop(fastnn.ones(*shape)).numpy().reshape(2000, -1)
+    gone = (y == 0).all(1)
+    assert ((y[~gone] - 4 / 3) == 0).all() or np.allclose(y[~gone], 4 / 3, rtol=2 * U)
+    assert abs(gone.mean() - 0.25) < 5 * np.sqrt(0.25 * 0.75 / 2000)
+    assert drop.eval()(fastnn.ones(*shape)).numpy().all()
+
+
+@pytest.mark.parametrize("make, error, text", [
+    (lambda F, x: F.interpolate(x), ValueError, "need one of them"),
+    (lambda F, x: F.interpolate(x, 3, 2), ValueError, "need one of them"),
+    (lambda F, x: F.interpolate(x, 0), ShapeError, r"size: got \(0, 0\)"),
+    (lambda F, x: F.interpolate(x, -3), ShapeError, "size"),
+    (lambda F, x: F.interpolate(x, (2, 3, 4)), ShapeError, "need one number, or 2"),
+    (lambda F, x: F.interpolate(x, 2**62), ShapeError, "need 1 to"),
+    (lambda F, x: F.interpolate(x, scale_factor=-1), ShapeError, "scale_factor"),
+    (lambda F, x: F.interpolate(x, scale_factor=float("nan")), ShapeError, "scale_factor"),
+    (lambda F, x: F.interpolate(x, scale_factor=0.01), ShapeError, "need 1 to"),
+    (lambda F, x: F.interpolate(x, 3, mode="bicubic"), ValueError, "mode: got 'bicubic'"),
+    (lambda F, x: F.interpolate(x, 3, align_corners=True), ValueError, "align_corners"),
+    (lambda F, x: F.interpolate(x[0, 0], 3), ShapeError, "need \\(N, C, L\\)"),
+    (lambda F, x: F.interpolate(x[:, :, :0], 3), ShapeError, "need pixels"),
+    (lambda F, x: F.pixel_shuffle(x, 3), ShapeError, "multiple of its square"),
+    (lambda F, x: F.pixel_shuffle(x, 0), ShapeError, "upscale_factor 0"),
+    (lambda F, x: F.pixel_unshuffle(x, 4), ShapeError, "multiples of it"),
+    (lambda F, x: F.unfold(x, 0), ShapeError, "kernel_size: got 0"),
+    (lambda F, x: F.unfold(x, 2, stride=0), ShapeError, "stride: got 0"),
+    (lambda F, x: F.unfold(x, 2, dilation=-1), ShapeError, "dilation: got -1"),
+    (lambda F, x: F.unfold(x, 2, padding=-1), ShapeError, "padding: got -1"),
+    (lambda F, x: F.unfold(x, 9), ShapeError, "need at least one window"),
+    (lambda F, x: F.unfold(x, (1, 2, 3)), ShapeError, "kernel_size"),
+    (lambda F, x: F.unfold(x, 2, padding=2**40), ShapeError, "padding"),
+    (lambda F, x: F.fold(x[0], (6, 6), 2), ShapeError, "fold: input"),
+    (lambda F, x: F.dropout2d(x, 1.5), ValueError, "p: got 1.5"),
+    (lambda F, x: F.dropout2d(x[0, 0, 0], 0.5), ShapeError, "dropout2d: input"),
+    (lambda F, x: F.interpolate(x.long(), 3), DTypeError, "got int64"),
+    (lambda F, x: F.unfold(x.long(), 3), DTypeError, "got int64"),
+])
+def test_bad_arguments_of_functions(make, error, text):
+    with pytest.raises(error, match=text):
+        make(fastnn.nn.functional, fastnn.ones(2, 4, 6, 6))

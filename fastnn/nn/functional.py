@@ -19,6 +19,15 @@ from ..ops.activation import (
     tanh,
 )
 from ..ops.composed import normalize, pad
+from ..ops.image import (
+    dropout1d,
+    dropout2d,
+    fold,
+    interpolate,
+    pixel_shuffle,
+    pixel_unshuffle,
+    unfold,
+)
 from ..ops.indexing import embedding, one_hot
 from ..ops.linear import linear
 from ..ops.loss import (
@@ -46,8 +55,11 @@ __all__ = [
     "cosine_similarity",
     "cross_entropy",
     "dropout",
+    "dropout1d",
+    "dropout2d",
     "elu",
     "embedding",
+    "fold",
     "gelu",
     "hardsigmoid",
     "hardswish",
@@ -55,6 +67,7 @@ __all__ = [
     "hinge_embedding_loss",
     "hinge_loss",
     "huber_loss",
+    "interpolate",
     "kl_div",
     "l1_loss",
     "leaky_relu",
@@ -66,6 +79,8 @@ __all__ = [
     "normalize",
     "one_hot",
     "pad",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "relu",
     "relu6",
     "sigmoid",
@@ -74,4 +89,5 @@ __all__ = [
     "softmax",
     "softplus",
     "tanh",
+    "unfold",
 ]

@@ -10,6 +10,7 @@ from .cast import *
 from .compare import *
 from .composed import *
 from .creation import *
+from .image import *
 from .indexing import *
 from .linear import *
 from .loss import *

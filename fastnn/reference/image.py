@@ -9,6 +9,67 @@ import numpy as np
 Arrays = list[Any]
 
 
+def _axis(table: np.ndarray, weight: np.ndarray, n: int) -> np.ndarray:
+    """The matrix (outputs, n) of interpolation along one axis."""
+    m = np.zeros((len(weight), n), weight.dtype)
+    at = np.arange(len(weight))
+    np.add.at(m, (at, table.reshape(2, -1)[0]), 1 - weight)
+    np.add.at(m, (at, table.reshape(2, -1)[1]), weight)
+    return m
+
+
+def interpolate(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
+    outer, h, w, inner = dim[:4]
+    v, u = _axis(ins[1], ins[2], h), _axis(ins[3], ins[4], w)
+    return (np.einsum("ih,jw,ohwc->oijc", v, u, ins[0].reshape(outer, h, w, inner)),)
+
+
+def interpolate_grad(
+    ins: Arrays, outs: Arrays, gouts: Arrays, want: list[bool], dim: list[int], f: list[float]
+) -> Arrays:
+    outer, h, w, inner, rows, columns = dim[:6]
+    v, u = _axis(ins[1], ins[2], h), _axis(ins[3], ins[4], w)
+    dy = gouts[0].reshape(outer, rows, columns, inner)
+    return [np.einsum("ih,jw,oijc->ohwc", v, u, dy), None, None, None, None]
+
+
+def _windows(x: np.ndarray, dim: list[int]) -> np.ndarray:
+    """The windows (P, KH, KW, OH, OW) of planes (P, H, W), as a view of them with a border."""
+    p, h, w, kh, kw, rows, columns, sh, sw, ph, pw, dh, dw = dim[:13]
+    a, b, i, j = np.ogrid[:kh, :kw, :rows, :columns]
+    padded = np.pad(x.reshape(p, h, w), [(0, 0), (ph, ph), (pw, pw)])
+    return padded[:, i * sh + a * dh, j * sw + b * dw]
+
+
+def _sum_of_windows(y: np.ndarray, dim: list[int]) -> np.ndarray:
+    p, h, w, kh, kw, rows, columns, sh, sw, ph, pw, dh, dw = dim[:13]
+    x = np.zeros((p, h + 2 * ph, w + 2 * pw), y.dtype)
+    for a, b in np.ndindex(kh, kw):
+        x[:, a * dh:a * dh + rows * sh:sh, b * dw:b * dw + columns * sw:sw] += (
+            y.reshape(p, kh, kw, rows, columns)[:, a, b])
+    return x[:, ph:ph + h, pw:pw + w]
+
+
+def unfold(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
+    return (_windows(ins[0], dim),)
+
+
+def unfold_grad(
+    ins: Arrays, outs: Arrays, gouts: Arrays, want: list[bool], dim: list[int], f: list[float]
+) -> Arrays:
+    return [_sum_of_windows(gouts[0], dim)]
+
+
+def fold(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
+    return (_sum_of_windows(ins[0], dim),)
+
+
+def fold_grad(
+    ins: Arrays, outs: Arrays, gouts: Arrays, want: list[bool], dim: list[int], f: list[float]
+) -> Arrays:
+    return [_windows(gouts[0], dim)]
+
+
 def _look(
     x: np.ndarray, u: np.ndarray, v: np.ndarray, box: np.ndarray, fill: float
 ) -> np.ndarray:

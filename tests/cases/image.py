@@ -7,6 +7,7 @@ which these maps do not meet.
 
 import numpy as np
 
+from fastnn.nn import functional as F
 from fastnn.ops.image import paste, warp
 
 from . import Case, randn
@@ -33,7 +34,35 @@ def pasted(name, boxes, shape, **options):
                 randn(shape, options.pop("other", shape)), name, grad=False, exact=True, **options)
 
 
+def resized(name, shape, *args, **options):
+    return Case("interpolate", lambda x: F.interpolate(x, *args, **options), randn(shape), name)
+
+
 CASES = [
+    resized("nearest", (2, 3, 5, 7), (8, 3)),
+    resized("nearest-factor", (2, 3, 5, 7), scale_factor=2),
+    resized("bilinear", (2, 3, 5, 7), (9, 4), mode="bilinear"),
+    resized("bilinear-factor", (1, 2, 3, 5), scale_factor=(2.3, 0.7), mode="bilinear"),
+    resized("corners", (2, 3, 5, 7), (9, 4), mode="bilinear", align_corners=True),
+    resized("corners-one", (2, 1, 5, 7), (1, 1), mode="bilinear", align_corners=True),
+    resized("linear", (2, 3, 7), 11, mode="linear"),
+    resized("nearest-1d", (2, 3, 7), 4),
+    resized("none", (0, 3, 5, 7), (8, 3)),
+    resized("same", (1, 1, 3, 3), (3, 3), mode="bilinear"),
+    Case("interpolate", lambda x: F.interpolate(x, (61, 70), mode="bilinear"),
+         randn((3, 7, 30, 37)), "odd", big=True),
+    Case("unfold", lambda x: F.unfold(x, 3, padding=1), randn((2, 3, 5, 4)), "same"),
+    Case("unfold", lambda x: F.unfold(x, (2, 3), (2, 1), (1, 0), (2, 1)), randn((2, 2, 6, 7)),
+         "all"),
+    Case("unfold", lambda x: F.unfold(x, 2, stride=3), randn((2, 6, 7)), "gaps"),
+    Case("unfold", lambda x: F.unfold(x, 2, padding=3, dilation=4), randn((1, 2, 3, 3)), "far"),
+    Case("unfold", lambda x: F.unfold(x, 2), randn((0, 2, 6, 7)), "none"),
+    Case("unfold", lambda x: F.unfold(x, 3, padding=1), randn((5, 7, 29, 31)), "odd", big=True),
+    Case("fold", lambda x: F.fold(x, (5, 4), 3, padding=1), randn((2, 27, 20)), "same"),
+    Case("fold", lambda x: F.fold(x, (6, 7), (2, 3), (2, 1), (1, 0), (2, 1)), randn((2, 12, 15)),
+         "all"),
+    Case("fold", lambda x: F.fold(x, (6, 7), 2, stride=3), randn((8, 4)), "gaps"),
+    Case("fold", lambda x: F.fold(x, (29, 31), 3, padding=1), randn((5, 63, 899)), "odd", big=True),
     warped("turn", [TURN], (2, 3, 5, 7), (5, 7)),
     warped("turn-fill", [TURN, ZOOM], (2, 1, 9, 7), (6, 21), fill=-2.5),
     warped("zoom-border", [ZOOM, TURN], (3, 2, 5, 7), (12, 17), border=True),

@@ -38,3 +38,36 @@ def test_resize_is_interpolate(size):
     want = torch.nn.functional.interpolate(torch.tensor(x), size, mode="bilinear",
                                            align_corners=False).numpy()
     np.testing.assert_allclose(T.Resize(size)(x).numpy(), want, atol=1e-5)
+
+
+def pairs():
+    """(name, a function of the functional module, shape of its input)"""
+    yield "nearest", lambda F, x: F.interpolate(x, (7, 20)), (2, 3, 11, 8)
+    yield "nearest-factor", lambda F, x: F.interpolate(x, scale_factor=1.7), (2, 3, 11, 8)
+    yield "nearest-1d", lambda F, x: F.interpolate(x, 5), (2, 3, 11)
+    yield "bilinear", lambda F, x: F.interpolate(x, (7, 20), mode="bilinear"), (2, 3, 11, 8)
+    yield ("factor", lambda F, x: F.interpolate(x, scale_factor=(1.3, 0.6), mode="bilinear"),
+           (2, 3, 11, 8))
+    yield ("recomputed", lambda F, x: F.interpolate(
+        x, scale_factor=1.7, mode="bilinear", recompute_scale_factor=True), (2, 3, 11, 8))
+    yield ("corners", lambda F, x: F.interpolate(x, (7, 20), mode="bilinear", align_corners=True),
+           (2, 3, 11, 8))
+    yield "linear", lambda F, x: F.interpolate(x, 20, mode="linear"), (2, 3, 11)
+    yield "shuffle", lambda F, x: F.pixel_shuffle(x, 2), (2, 12, 3, 5)
+    yield "unshuffle", lambda F, x: F.pixel_unshuffle(x, 2), (2, 3, 4, 6)
+    yield "unfold", lambda F, x: F.unfold(x, (2, 3), (2, 1), (1, 0), (2, 1)), (2, 2, 6, 7)
+    yield "fold", lambda F, x: F.fold(x, (6, 7), (2, 3), (2, 1), (1, 0), (2, 1)), (2, 12, 15)
+    for mode in ("constant", "reflect", "replicate", "circular"):
+        yield mode, lambda F, x, mode=mode: F.pad(x, (1, 2, 3, 0), mode), (2, 3, 5, 4)
+
+
+@pytest.mark.parametrize("name, f, shape", list(pairs()), ids=[p[0] for p in pairs()])
+def test_functions_are_torchs(name, f, shape):
+    """Forward and backward; sums of a few products each."""
+    x = np.random.default_rng(0).standard_normal(shape).astype("float32")
+    ours, theirs = fastnn.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
+    y, z = f(fastnn.nn.functional, ours), f(torch.nn.functional, theirs)
+    np.testing.assert_allclose(y.detach().numpy(), z.detach().numpy(), atol=2e-6)
+    (y * y).sum().backward()
+    (z * z).sum().backward()
+    np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), atol=2e-5)
