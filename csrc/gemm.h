@@ -20,9 +20,18 @@
 enum { GEMM_ACT_NONE, GEMM_ACT_RELU, GEMM_ACT_GELU, GEMM_ACT_GELU_TANH, GEMM_ACT_SILU,
        GEMM_ACT_TANH, GEMM_ACT_SIGMOID };
 
+/* An A that is nowhere in memory: pack writes the rows i..i+m and columns p..p+k of op(A) as a packed
+ * row panel, element (i + r, p + q) to panel[q * GEMM_AR + r]; m <= GEMM_MR. */
+typedef struct gemm_source {
+    void (*pack)(const struct gemm_source *a, float *panel, int64_t i, int64_t m, int64_t p,
+                 int64_t k);
+} gemm_source;
+
 /* C (m,n) = op(A) (m,k) op(B) (k,n).  Leading dimensions in elements, at least the row length. */
 typedef struct {
     int64_t m, n, k;
+    const gemm_source *source;   /* A, instead of a, from row `first` on; or NULL        */
+    int64_t first;
     const float *a;       /* (m,k), or (k,m) if ta                                       */
     int64_t lda;
     int ta;
@@ -198,6 +207,11 @@ static const float *gemm_packed_a(const fnn_gemm *g, const gemm_block *r, int64_
 {
     float *packed = r->packed_a + panel % GEMM_GROUP * (GEMM_KC * GEMM_AR);
     const int64_t k = r->p1 - r->p0;
+    if (g->source) {
+        const int64_t i = gemm_row(g, r, panel), mr = gemm_row(g, r, panel + 1) - i;
+        g->source->pack(g->source, packed, g->first + i, mr, r->p0, k);
+        return packed;
+    }
     const int64_t end = g->ta ? gemm_min(panel + GEMM_GROUP, r->panels) : panel + 1;
     if (g->ta && panel % GEMM_GROUP > 0)
         return packed;
@@ -269,11 +283,12 @@ static void gemm_serial(const fnn_gemm *g, float *scratch)
 {
     if (g->m <= 0 || g->n <= 0)
         return;
-    if (!g->panels && !g->ta && g->tb && g->m <= GEMM_DOT_ROWS) {
+    if (!g->source && !g->panels && !g->ta && g->tb && g->m <= GEMM_DOT_ROWS) {
         gemm_few_rows(g);
         return;
     }
-    if (!g->panels && !g->ta && g->n <= GEMM_DOT_ROWS && (g->tb || (g->n == 1 && g->ldb == 1))) {
+    if (!g->source && !g->panels && !g->ta && g->n <= GEMM_DOT_ROWS
+        && (g->tb || (g->n == 1 && g->ldb == 1))) {
         gemm_few_columns(g);
         return;
     }
@@ -287,12 +302,13 @@ static void gemm_serial(const fnn_gemm *g, float *scratch)
      * Up to two row panels use a packed panel of B up while it is in L1. */
     const int used_up = !g->panels && g->tb && panels <= 2;
     const int64_t longest = used_up ? GEMM_PANEL / (nv * VEC_W)
-                          : g->n <= 2 * GEMM_NR ? 2 * GEMM_KC : GEMM_KC;   /* A is read only twice */
+                          : g->n <= 2 * GEMM_NR && !g->source ? 2 * GEMM_KC     /* A is read twice */
+                          : GEMM_KC;
     const int64_t kc = gemm_equal(g->k, longest, 8);
     const int64_t most = GEMM_KC * GEMM_NC / gemm_max(kc, 1) / GEMM_NR * GEMM_NR;
     const int64_t unit = gemm_max(GEMM_NR, g->panels ? GEMM_PANEL_W : 0);
     const int64_t nc = used_up ? nv * VEC_W : gemm_equal(g->n, most, unit);
-    const int pack_a = (g->ta || g->m > 1) && nc > 4 * GEMM_NR;
+    const int pack_a = g->source || ((g->ta || g->m > 1) && nc > 4 * GEMM_NR);
     const int pack_b = !g->panels && (g->tb || panels > 8);
     gemm_block r = {.panels = panels, .nv = nv, .packed_a = pack_a ? scratch : NULL,
                     .packed_b = pack_b ? scratch + GEMM_GROUP * GEMM_KC * GEMM_AR : NULL};
@@ -315,7 +331,8 @@ static fnn_gemm gemm_part(fnn_gemm g, int64_t i0, int64_t i1, int64_t j0, int64_
 {
     g.m = i1 - i0;
     g.n = j1 - j0;
-    g.a += g.ta ? i0 : i0 * g.lda;
+    g.first += i0;
+    g.a = g.source ? NULL : g.a + (g.ta ? i0 : i0 * g.lda);
     g.b = g.panels ? NULL : g.b + (g.tb ? j0 * g.ldb : j0);
     g.panels = g.panels ? g.panels + j0 * g.k : NULL;
     g.c += i0 * g.ldc + j0;

@@ -89,7 +89,9 @@ cdef class Tensor:
     cdef int slot                   # its output slot in the Record
     cdef Tensor gradient
     cdef Tensor home                # memory kept for a fresh gradient, see Arena
-    cdef Tensor source              # lazy transpose: data is source's, last two axes swapped
+    cdef Tensor source              # its elements in another order, see layout.pxi; data is NULL then
+    cdef int order                  # which: Order
+    cdef bint consumed              # something has read source and thus does not depend on this tensor
     cdef object __weakref__
 
 

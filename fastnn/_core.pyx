@@ -50,6 +50,7 @@ cdef extern from "Python.h":
 # One extension module, so that every call between the parts stays a C call; each may use those above it.
 include "core/dtypes.pxi"
 include "core/memory.pxi"
+include "core/layout.pxi"
 include "core/record.pxi"
 include "core/guard.pxi"
 include "core/profile.pxi"

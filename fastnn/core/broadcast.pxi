@@ -58,6 +58,11 @@ cdef Tensor pair(int op, Tensor a, Tensor b, DType dtype, Tensor out, double f0)
     cdef long long shape[MAX_RANK]
     cdef long long numel = 1
     cdef int rank, i
+    cdef Tensor image
+    if out is None and (is_image(a) or is_image(b)):
+        image = image_pair(op, a, b, dtype, f0)
+        if image is not None:
+            return image
     memset(&c, 0, sizeof(fnn_call))
     c.op = op
     c.f[0] = f0
@@ -106,6 +111,8 @@ def pointwise(int op, Tensor a not None, Tensor b not None, f=(), dtype=None):
 
 def pointwise_into(int op, Tensor a not None, Tensor b not None, f=()):
     """The same written into a, as ``a += b`` does."""
+    if is_image(a) and image_pair_into(op, a, b, f[0] if f else 0.0):
+        return a
     check_writable(OP_NAMES[op], a)
     if shares_memory(a, b):
         b = b.clone()

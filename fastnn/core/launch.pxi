@@ -149,6 +149,8 @@ def call(int op, tuple inputs not None, tuple shapes not None, tuple dim=(), tup
 
 def elementwise(int op, Tensor x not None, f=()):
     """A float32 op of one tensor that keeps its shape: dim = n."""
+    if is_image(x):
+        return from_channels_last(elementwise(op, channels_last(x), f))
     cdef fnn_call c
     cdef int j
     memset(&c, 0, sizeof(fnn_call))
@@ -159,6 +161,14 @@ def elementwise(int op, Tensor x not None, f=()):
     cdef Tensor out = new_tensor(F32, x.rank, x.dims, x.n)
     launch(&c, (x,), (out,), False)
     return out
+
+
+def elementwise_into(int op, Tensor x not None, tuple f=()):
+    """The same in x's own memory."""
+    cdef Tensor inner = x.source if is_image(x) else x
+    call_into(op, (inner,), inner, (x.n,), f)
+    x.wants_grad = inner.wants_grad
+    return x
 
 
 def call_into(int op, tuple inputs not None, Tensor out not None, tuple dim=(), tuple f=()):

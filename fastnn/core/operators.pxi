@@ -20,12 +20,12 @@ def bind_operator(str name, function, str op=None, dtype=None):
 
 
 def bind(**functions):
-    """What the core needs from the ops layer: functions (expand, transpose_copy, getitem, ...), and as
+    """What the core needs from the ops layer: functions (expand, permute_copy, getitem, ...), and as
     copy the op of a copy."""
-    global _expand, _transpose_copy
+    global _expand, _permute_copy
     hooks.update(functions)
     _expand = hooks.get("expand")
-    _transpose_copy = hooks.get("transpose_copy")
+    _permute_copy = hooks.get("permute_copy")
 
 
 def add_method(str name, value):

@@ -98,6 +98,8 @@ cdef class Tensor:
             raise DTypeError(f"requires_grad: got {self.dtype.name}; need float32")
         if not value and self.edge is not None:
             raise GraphError("requires_grad: got False for a computed tensor; need .detach()")
+        if value != self.wants_grad:
+            realize(self)
         self.wants_grad = value
 
     def requires_grad_(self, bint requires_grad=True):
@@ -148,6 +150,9 @@ cdef class Tensor:
 
         A reshaped view shares its gradient with what it is a view of.
         """
+        if self.consumed:               # by ops whose gradients do not come through this tensor
+            raise GraphError("retain_grad: got a tensor that was read in another order of axes before; "
+                             "need retain_grad() before its first use")
         realize(self)
         if not self.wants_grad:
             raise GraphError("retain_grad: got a tensor that does not require grad; need one that does")

@@ -19,6 +19,7 @@ from ..ops.activation import (
     tanh,
 )
 from ..ops.composed import normalize, pad
+from ..ops.conv import conv1d, conv2d
 from ..ops.image import (
     dropout1d,
     dropout2d,
@@ -51,6 +52,8 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
+    "conv1d",
+    "conv2d",
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",

@@ -9,6 +9,7 @@ from .activation import *
 from .cast import *
 from .compare import *
 from .composed import *
+from .conv import *
 from .creation import *
 from .image import *
 from .indexing import *

@@ -76,10 +76,8 @@ def _permute(x: Tensor, order: tuple[int, ...]) -> Tensor:
     return read(x, permute_plan(x.shape, x.dtype.itemsize, order))
 
 
-def _transpose_copy(x: Tensor) -> Tensor:
-    """The last two axes swapped, in memory."""
-    rank = x.ndim
-    order = (*range(rank - 2), rank - 1, rank - 2)
+def _permute_copy(x: Tensor, order: tuple[int, ...]) -> Tensor:
+    """permute in memory."""
     return read(x, permute_plan(x.shape, x.dtype.itemsize, order))
 
 
@@ -544,4 +542,4 @@ for _name, _value in {
     "view_as": _binary_shape(reshape),
 }.items():
     add_method(_name, _value)
-_core.bind(clone=clone, expand=expand, transpose_copy=_transpose_copy)
+_core.bind(clone=clone, expand=expand, permute_copy=_permute_copy)

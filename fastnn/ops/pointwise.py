@@ -14,9 +14,9 @@ from .._core import (
     add_method,
     all_float32,
     as_tensor,
-    call_into,
     elements,
     elementwise,
+    elementwise_into,
     pointwise,
 )
 from ..errors import DTypeError
@@ -71,7 +71,7 @@ def unary(op: int, input: Any, f: tuple[float, ...] = ()) -> Tensor:
 def unary_(op: int, x: Tensor, f: tuple[float, ...] = ()) -> Tensor:
     """The same in x's own memory."""
     need_float32(_NAMES[op] + "_", input=x)
-    return call_into(op, (x,), x, (x.numel(),), f)
+    return elementwise_into(op, x, f)
 
 
 # ---------------------------------------------------------------- two operands

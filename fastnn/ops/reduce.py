@@ -14,7 +14,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _core
-from .._core import OPS, Tensor, add_method, as_dtype, as_tensor, call, elements, view
+from .._core import (
+    OPS,
+    Tensor,
+    add_method,
+    as_dtype,
+    as_it_lies,
+    as_tensor,
+    call,
+    elements,
+    view,
+)
 from ..errors import DTypeError, ShapeError
 from .axes import reduction, sums, which
 from .cast import cast, int_compare
@@ -68,7 +78,10 @@ def sum(
         x = x.to(as_dtype(dtype))
     if x.dtype is not _F32:
         return _sum_int(x, which("sum", dim, axis), keepdim or keepdims)
-    for shapes, geometry, f in sums("sum", x.shape, which("sum", dim, axis), keepdim or keepdims):
+    axes = which("sum", dim, axis)
+    if axes is None:
+        x = as_it_lies(x)
+    for shapes, geometry, f in sums("sum", x.shape, axes, keepdim or keepdims):
         x = call(SUM, (x,), shapes, geometry, f)
     return x
 
@@ -100,7 +113,10 @@ def mean(
     x = as_tensor(input)
     if x.dtype is not _F32:
         need_float32("mean", input=x)
-    for shapes, geometry, f in sums("mean", x.shape, which("mean", dim, axis), keepdim or keepdims):
+    axes = which("mean", dim, axis)
+    if axes is None:
+        x = as_it_lies(x)
+    for shapes, geometry, f in sums("mean", x.shape, axes, keepdim or keepdims):
         x = call(SUM, (x,), shapes, geometry, f)
     return x
 

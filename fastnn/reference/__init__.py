@@ -15,8 +15,8 @@ from importlib import import_module
 from typing import Any
 
 FAMILIES = (
-    "pointwise", "activation", "reduce", "movement", "indexing", "image", "linear", "random",
-    "loss", "optim",
+    "pointwise", "activation", "reduce", "movement", "indexing", "image", "linear", "conv",
+    "random", "loss", "optim",
 )
 
 

@@ -1,0 +1,293 @@
+/*
+ * op_conv.h: convolution of images that lie channels last, as products of gemm.h with windows of
+ * conv.h; see there for the order of sums.  Weights lie as users know them, (Co, Ci / groups, KH, KW).
+ */
+#ifndef FNN_OP_CONV_H
+#define FNN_OP_CONV_H
+
+#include "conv.h"
+#include "gemm.h"
+#include "sums.h"
+
+/* dim: N, H, W, Ci, Co, KH, KW, OH, OW, stride[2], pad[2] (top, left), dilation[2],
+ * groups << 8 | CONV_BIAS, ... */
+enum { CONV_BIAS = 1, CONV_RESIDUAL = 2, CONV_TURNED = 4 };
+
+typedef struct {
+    int64_t n, size[2], ci, co, taps[2], out[2], stride[2], pad[2], dilation[2];
+    int64_t groups, cg, og;   /* channels and outputs of a group                          */
+    int64_t area, pixels, k;  /* taps of a window, outputs of a channel, terms of an output */
+    int flags;
+} conv_shape;
+
+static conv_shape conv_shape_of(const fnn_call *c)
+{
+    const int64_t *d = c->dim, groups = d[15] >> 8;
+    conv_shape v = {.n = d[0], .size = {d[1], d[2]}, .ci = d[3], .co = d[4], .taps = {d[5], d[6]},
+                    .out = {d[7], d[8]}, .stride = {d[9], d[10]}, .pad = {d[11], d[12]},
+                    .dilation = {d[13], d[14]}, .groups = groups, .cg = d[3] / groups,
+                    .og = d[4] / groups, .flags = (int)(d[15] & 255)};
+    v.area = d[5] * d[6];
+    v.pixels = d[0] * d[7] * d[8];
+    v.k = v.area * v.cg;
+    return v;
+}
+
+/* Whether each output looks at its own pixel only, so that the matrix of windows is x itself. */
+static int conv_is_product(const conv_shape *v)
+{
+    return v->area == 1 && v->stride[0] == 1 && v->stride[1] == 1 && v->pad[0] == 0
+        && v->pad[1] == 0 && v->out[0] == v->size[0] && v->out[1] == v->size[1];
+}
+
+static conv_window conv_windows(const conv_shape *v, const float *x)
+{
+    return (conv_window){
+        .x = x, .h = v->size[0], .w = v->size[1], .ld = v->ci, .c = v->cg,
+        .gh = v->out[0], .gw = v->out[1], .sh = v->stride[0], .sw = v->stride[1],
+        .nh = v->taps[0], .nw = v->taps[1], .oh = -v->pad[0], .ow = -v->pad[1],
+        .dh = v->dilation[0], .dw = v->dilation[1]};
+}
+
+/* ---- pack_conv ---- Weights in panels for conv2d, or turned for the gradient of its input.
+ * w: (Co, Ci / groups, KH, KW).  y: (groups, panels, rows, 32), see conv.h.  dim: as conv2d. */
+
+static void pack_conv_fwd(const fnn_call *c, const fnn_scratch *s)
+{
+    const conv_shape v = conv_shape_of(c);
+    const int turned = (v.flags & CONV_TURNED) != 0;
+    const int64_t columns = turned ? v.cg : v.og, rows = turned ? v.og : v.cg;
+    const int64_t panels = gemm_ceil(columns, GEMM_PANEL_W), size = v.area * rows * GEMM_PANEL_W;
+    const int64_t ld = turned ? v.area : v.k, step = turned ? v.k : v.area;
+    const float *w = c->buf[0];
+    float *y = c->buf[1];
+    conv_place *place = (conv_place *)s->local;
+    if (turned) conv_places(place, v.taps, v.stride, v.pad, v.dilation);
+    else for (int64_t i = 0; i < v.area; i++) place[i] = (conv_place){0, (int32_t)v.area, (int32_t)i};
+    FNN_FOR
+    for (int64_t t = 0; t < v.groups * panels; t++) {
+        const int64_t g = t / panels, panel = t % panels, j = panel * GEMM_PANEL_W;
+        const int64_t n = gemm_min(columns - j, GEMM_PANEL_W);
+        const float *from = w + g * v.og * v.k + j * ld;
+        if (v.area == 1 && !turned)
+            gemm_pack_panel(y + t * size, from, ld, n, rows);
+        else
+            conv_pack_panel(y + g * panels * size, panel, panels, place, from, ld, step, n, rows, v.area);
+    }
+}
+
+/* ---- conv2d ----
+ * y[n,i,j,o] = b[o] + sum over kh, kw, q of x[n, i sh + kh dh - ph, j sw + kw dw - pw, q] w[o,q,kh,kw]
+ * + r[n,i,j,o], x being 0 outside the image and q one of the channels of o's group.
+ * x: (N,H,W,Ci), w: (Co,Ci/groups,KH,KW), b: (Co), r: (N,OH,OW,Co), p, t: pack_conv of w, forward and
+ * turned; y: (N,OH,OW,Co).  b and r may be absent, t if the gradient of x is never wanted. */
+
+static void conv2d_fwd(const fnn_call *c, const fnn_scratch *s)
+{
+    const conv_shape v = conv_shape_of(c);
+    const int64_t packed = gemm_ceil(v.og, GEMM_PANEL_W) * GEMM_PANEL_W * v.k;
+    for (int64_t g = 0; g < v.groups; g++) {
+        conv_window windows = conv_windows(&v, (const float *)c->buf[0] + g * v.cg);
+        windows.source.pack = conv_pack_windows;
+        fnn_gemm product = {.m = v.pixels, .n = v.og, .k = v.k,
+                            .panels = (const float *)c->buf[4] + g * packed,
+                            .c = (float *)c->buf[6] + g * v.og, .ldc = v.co};
+        if (conv_is_product(&v)) product.a = windows.x, product.lda = v.ci;
+        else product.source = &windows.source;
+        if (v.flags & CONV_BIAS) product.bias = (const float *)c->buf[2] + g * v.og;
+        if (v.flags & CONV_RESIDUAL) product.add = (const float *)c->buf[3] + g * v.og;
+        gemm_team(&product, s);
+    }
+}
+
+/* ---- the gradient of x ---- Every stride-th pixel down and across is reached by the same taps: one
+ * product for each such class. */
+
+/* Windows of dy: rows are the pixels (r[0] + i stride, r[1] + j stride) of dx, columns (tap, output).
+ * before: taps of the classes in front of this one. */
+static conv_window conv_reached(const conv_shape *v, const float *dy, const int64_t r[2],
+                                int64_t *before)
+{
+    conv_window w = {.source = {conv_pack_windows}, .x = dy, .h = v->out[0], .w = v->out[1],
+                     .ld = v->co, .c = v->og, .sh = 1, .sw = 1};
+    int64_t *grid[2] = {&w.gh, &w.gw}, *taps[2] = {&w.nh, &w.nw};
+    int64_t *first[2] = {&w.oh, &w.ow}, *step[2] = {&w.dh, &w.dw};
+    conv_taps t[2];
+    for (int i = 0; i < 2; i++) {
+        const int64_t stride = v->stride[i], dilation = v->dilation[i];
+        t[i] = conv_reaching(r[i], v->taps[i], stride, v->pad[i], dilation);
+        *grid[i] = gemm_ceil(v->size[i] - r[i], stride);
+        *taps[i] = t[i].n;
+        *first[i] = (r[i] + v->pad[i] - t[i].first * dilation) / stride;
+        *step[i] = -(t[i].step * dilation / stride);
+    }
+    *before = t[0].before * v->taps[1] + t[0].n * t[1].before;
+    return w;
+}
+
+#define CONV_TILE (1 << 18)   /* floats of local scratch beyond those of gemm.h           */
+#define CONV_COLUMNS 2048     /* of a part of dx, at most                                 */
+#define CONV_PARTS 8          /* to be shared by a team, where there is work for so many  */
+
+/* to[j] (+)= from[j] for j < n. */
+VEC void conv_put(float *to, const float *from, int64_t n, int acc)
+{
+    for (int64_t j = 0; j < n; j += FNN_LANES) {
+        const int lanes = lanes_of(n - j);
+        const vf x = vf_get(from + j, lanes);
+        vf_put(to + j, acc ? vf_add(vf_get(to + j, lanes), x) : x, lanes);
+    }
+}
+
+/* The pixels of one class, by way of tiles.  dx: at the first channel of the group. */
+static void conv_scatter(const conv_shape *v, const conv_window *w, const int64_t r[2],
+                         const fnn_gemm *product, float *dx, int acc, const fnn_scratch *s)
+{
+    float *tile = s->local + GEMM_SCRATCH / sizeof(float);
+    const int64_t columns = gemm_min(v->cg, CONV_COLUMNS), m = product->m;
+    const int64_t rows = gemm_max(gemm_min(gemm_ceil(m, CONV_PARTS), CONV_TILE / columns), 1);
+    const int64_t down = gemm_ceil(m, rows), across = gemm_ceil(v->cg, columns);
+    FNN_FOR_NOWAIT
+    for (int64_t t = 0; t < down * across; t++) {
+        const int64_t i0 = t % down * rows, i1 = gemm_min(i0 + rows, m);
+        const int64_t j0 = t / down * columns, j1 = gemm_min(j0 + columns, v->cg);
+        fnn_gemm part = gemm_part(*product, i0, i1, j0, j1);
+        part.c = tile;
+        part.ldc = part.n;
+        gemm_serial(&part, s->local);
+        for (int64_t i = i0; i < i1; i++) {
+            const int64_t b = i % w->gw, a = i / w->gw % w->gh, image = i / w->gw / w->gh;
+            const int64_t y = r[0] + a * v->stride[0], x = r[1] + b * v->stride[1];
+            float *to = dx + ((image * v->size[0] + y) * v->size[1] + x) * v->ci + j0;
+            conv_put(to, tile + (i - i0) * part.n, part.n, acc);
+        }
+    }
+}
+
+/* dx of one group.  dy, dx: at its first channel; panels: turned. */
+static void conv_input_gradient(const conv_shape *v, const float *dy, const float *panels, float *dx,
+                                int acc, const fnn_scratch *s)
+{
+    const int64_t width = gemm_ceil(v->cg, GEMM_PANEL_W) * GEMM_PANEL_W;
+    const int64_t down = gemm_min(v->stride[0], v->size[0]);
+    const int64_t across = gemm_min(v->stride[1], v->size[1]);
+    for (int64_t t = 0; t < down * across; t++) {
+        const int64_t r[2] = {t / across, t % across};
+        int64_t before;
+        const conv_window w = conv_reached(v, dy, r, &before);
+        fnn_gemm product = {.m = v->n * w.gh * w.gw, .n = v->cg, .k = w.nh * w.nw * v->og,
+                            .source = &w.source, .panels = panels + before * v->og * width,
+                            .c = dx};
+        if (down * across > 1) {
+            conv_scatter(v, &w, r, &product, dx, acc, s);
+            continue;
+        }
+        if (conv_is_product(v)) {
+            product.source = NULL;
+            product.a = dy;
+            product.lda = v->co;
+        }
+        product.ldc = v->ci;
+        product.acc = acc;
+        gemm_team(&product, s);
+    }
+    FNN_BARRIER
+}
+
+/* ---- the gradient of w ---- Rows (tap, channel) of windows^T dy, a part of them at a time; a long
+ * sum for few weights is cut into slabs of pixels, which are then added two by two. */
+
+/* Rows i.. of the matrix, (rows, og), into dw (og, cg, area). */
+static void conv_put_weights(const conv_shape *v, const float *part, int64_t i, int64_t rows,
+                             float *dw, int acc)
+{
+    for (int64_t r = i; r < i + rows; r++, part += v->og) {
+        float *to = dw + r % v->cg * v->area + r / v->cg;
+        for (int64_t o = 0; o < v->og; o++)
+            to[o * v->k] = acc ? to[o * v->k] + part[o] : part[o];
+    }
+}
+
+#define CONV_ROWS 56          /* of a part at least, if it is not all: four row panels    */
+#define CONV_SLAB 1024        /* pixels of a slab at least                                */
+typedef struct { int64_t rows, parts, slabs; } conv_split;
+
+/* Parts fit the tile; as many as a team can share, if they do not become too small. */
+static conv_split conv_split_of(const conv_shape *v)
+{
+    const int64_t needed = gemm_ceil(v->k, CONV_TILE / v->og);
+    const int64_t even = gemm_ceil(needed, CONV_PARTS) * CONV_PARTS;
+    conv_split p;
+    p.rows = gemm_ceil(v->k, gemm_max(needed, gemm_min(even, gemm_ceil(v->k, CONV_ROWS))));
+    p.parts = gemm_ceil(v->k, p.rows);
+    p.slabs = gemm_min(gemm_ceil(CONV_PARTS, p.parts), v->pixels / CONV_SLAB);
+    p.slabs = gemm_max(gemm_min(p.slabs, FNN_SHARED_BYTES / 4 / (v->k * v->og)), 1);
+    return p;
+}
+
+/* The slabs (k, og) in shared scratch, added up. */
+static void conv_add_slabs(const conv_shape *v, const conv_split *p, float *dw, int acc,
+                           const fnn_scratch *s)
+{
+    const int64_t size = v->k * v->og;
+    FNN_FOR
+    for (int64_t r = 0; r < v->k; r++) {
+        float *sum = s->shared + r * v->og;
+        for (int64_t step = 1; step < p->slabs; step *= 2)
+            for (int64_t i = 0; i + step < p->slabs; i += 2 * step)
+                conv_put(sum + i * size, sum + (i + step) * size, v->og, 1);
+        conv_put_weights(v, sum, r, 1, dw, acc);
+    }
+}
+
+/* dw of one group.  x, dy: at its first channel. */
+static void conv_weight_gradient(const conv_shape *v, const float *x, const float *dy, float *dw,
+                                 int acc, const fnn_scratch *s)
+{
+    const conv_split p = conv_split_of(v);
+    if (conv_is_product(v)) {
+        const fnn_gemm g = {.m = v->og, .n = v->cg, .k = v->pixels, .a = dy, .lda = v->co, .ta = 1,
+                            .b = x, .ldb = v->ci, .c = dw, .ldc = v->cg, .acc = acc};
+        gemm_team(&g, s);
+        return;
+    }
+    FNN_FOR
+    for (int64_t t = 0; t < p.parts * p.slabs; t++) {
+        const int64_t i = t / p.slabs * p.rows, slab = t % p.slabs;
+        const int64_t first = v->pixels * slab / p.slabs;
+        float *tile = p.slabs > 1 ? s->shared + slab * v->k * v->og + i * v->og
+                                  : s->local + GEMM_SCRATCH / sizeof(float);
+        conv_window w = conv_windows(v, x);
+        w.source.pack = conv_pack_taps;
+        w.skip = first;
+        const fnn_gemm part = {
+            .m = gemm_min(p.rows, v->k - i), .n = v->og, .k = v->pixels * (slab + 1) / p.slabs - first,
+            .source = &w.source, .first = i, .b = dy + first * v->co, .ldb = v->co,
+            .c = tile, .ldc = v->og};
+        gemm_serial(&part, s->local);
+        if (p.slabs == 1) conv_put_weights(v, tile, i, part.m, dw, acc);
+    }
+    if (p.slabs > 1) conv_add_slabs(v, &p, dw, acc, s);
+}
+
+static void conv2d_bwd(const fnn_call *c, const fnn_scratch *s)
+{
+    const conv_shape v = conv_shape_of(c);
+    const float *x = c->buf[0], *turned = c->buf[5], *dy = c->grad[6];
+    const int64_t packed = gemm_ceil(v.cg, GEMM_PANEL_W) * GEMM_PANEL_W * v.area * v.og;
+    for (int64_t g = 0; c->grad[0] && g < v.groups; g++)
+        conv_input_gradient(&v, dy + g * v.og, turned + g * packed, c->grad[0] + g * v.cg,
+                            c->acc & 1, s);
+    for (int64_t g = 0; c->grad[1] && g < v.groups; g++)
+        conv_weight_gradient(&v, x + g * v.cg, dy + g * v.og, c->grad[1] + g * v.og * v.k,
+                             c->acc >> 1 & 1, s);
+    if (c->grad[2] && v.flags & CONV_BIAS)
+        column_sums(dy, v.pixels, v.co, c->grad[2], c->acc >> 2 & 1, s);
+    if (c->grad[3] && v.flags & CONV_RESIDUAL) {
+        FNN_FOR
+        for (int64_t i = 0; i < v.pixels; i++)
+            conv_put(c->grad[3] + i * v.co, dy + i * v.co, v.co, c->acc >> 3 & 1);
+    }
+}
+
+#endif

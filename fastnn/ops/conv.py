@@ -1,0 +1,194 @@
+"""Convolutions of images (N, C, H, W) and sequences (N, C, L), computed channels last."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import _core
+from .._core import (
+    OPS,
+    Tensor,
+    all_float32,
+    as_tensor,
+    call,
+    channels_last,
+    from_channels_last,
+    grad_enabled,
+    packed,
+    view,
+)
+from ..errors import LimitError, ShapeError
+from .checks import need_float32, need_int
+
+__all__ = ["conv1d", "conv2d"]
+
+CONV2D, PACK_CONV = OPS["conv2d"], OPS["pack_conv"]
+_ABSENT = _core.empty((0,))
+_BIAS, _RESIDUAL, _TURNED = 1, 2, 4
+_MOST = 1 << 31                 # no stride, padding or dilation goes beyond
+_MOST_TAPS, _MOST_CHANNELS = 1 << 17, 1 << 17
+
+
+def sizes(op: str, name: str, value: Any, rank: int, least: int) -> tuple[int, ...]:
+    """One integer for every axis, or one for each.
+
+    Errors: ShapeError for a number below `least`, or one that no image can have.
+    """
+    given = tuple(value) if isinstance(value, (tuple, list)) else (value,) * rank
+    if len(given) != rank:
+        raise ShapeError(f"{op}: {name}: got {value}; need one integer or {rank}")
+    found = tuple(need_int(op, name, v) for v in given)
+    for v in found:
+        if not least <= v < _MOST:
+            raise ShapeError(f"{op}: {name}: got {value}; need {least} to {_MOST - 1}")
+    return found
+
+
+def _padding(
+    op: str, padding: Any, kernel: tuple[int, ...], stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Zeros in front of and behind each axis."""
+    rank = len(kernel)
+    if padding == "valid":
+        return (0,) * rank, (0,) * rank
+    if padding == "same":
+        if stride != (1,) * rank:
+            raise ShapeError(f"{op}: padding: got 'same' with stride {stride}; need stride 1")
+        total = tuple(d * (k - 1) for d, k in zip(dilation, kernel, strict=True))
+        front = tuple(t // 2 for t in total)
+        return front, tuple(t - f for t, f in zip(total, front, strict=True))
+    if isinstance(padding, str):
+        raise ValueError(f"{op}: padding: got {padding!r}; need 'same', 'valid' or integers")
+    both = sizes(op, "padding", padding, rank, 0)
+    return both, both
+
+
+def _operands(
+    op: str, input: Any, weight: Any, bias: Any, rank: int, groups: Any
+) -> tuple[Tensor, Tensor, Tensor, int]:
+    """float32 tensors whose shapes fit."""
+    x, w, b = input, weight, _ABSENT if bias is None else bias
+    if not all_float32(x, w, b):
+        x, w, b = as_tensor(x), as_tensor(w), as_tensor(b)
+        need_float32(op, input=x, weight=w, bias=b)
+    groups = need_int(op, "groups", groups)
+    shape, weight_shape = x.shape, w.shape
+    if len(weight_shape) != rank + 2 or 0 in weight_shape:
+        raise ShapeError(f"{op}: weight: got shape {weight_shape}; need {rank + 2} positive sizes: "
+                         "(out, in / groups, *kernel)")
+    if len(shape) != rank + 2:
+        raise ShapeError(f"{op}: input: got shape {shape}; need {rank + 2} axes: (N, C, *size)")
+    out, inner, *kernel = weight_shape
+    if groups < 1 or out % groups:
+        raise ShapeError(f"{op}: groups: got {groups}; need a divisor of the {out} outputs of "
+                         f"weight {weight_shape}")
+    if shape[1] != inner * groups:
+        raise ShapeError(f"{op}: input: got shape {shape} with {shape[1]} channels; need "
+                         f"{inner * groups} for weight {weight_shape} and {groups} groups")
+    if bias is not None and b.shape != (out,):
+        raise ShapeError(
+            f"{op}: bias: got shape {b.shape}; need ({out},) for weight {weight_shape}"
+        )
+    taps = 1
+    for k in kernel:
+        taps *= k
+    if taps > _MOST_TAPS or max(out, shape[1]) > _MOST_CHANNELS:
+        raise LimitError(f"{op}: weight: got shape {weight_shape}; need at most {_MOST_TAPS} taps "
+                         f"and {_MOST_CHANNELS} channels")
+    return x, w, b, groups
+
+
+def _outputs(
+    op: str, size: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, ...],
+    front: tuple[int, ...], back: tuple[int, ...], dilation: tuple[int, ...],
+) -> tuple[int, ...]:
+    """How many windows fit along each axis."""
+    out = []
+    for n, k, s, f, b, d in zip(size, kernel, stride, front, back, dilation, strict=True):
+        room, reach = n + f + b, d * (k - 1) + 1
+        if room < reach or room >= _MOST:
+            raise ShapeError(f"{op}: input: got {size} and padding {front}; need a padded size of "
+                             f"{reach} at least for kernel {kernel} with dilation {dilation}")
+        out.append((room - reach) // s + 1)
+    return tuple(out)
+
+
+def _convolve(
+    x: Tensor, w: Tensor, b: Tensor, out: tuple[int, ...], stride: tuple[int, ...],
+    pad: tuple[int, ...], dilation: tuple[int, ...], groups: int,
+) -> Tensor:
+    """One record; x is (N, H, W, C)."""
+    (n, *size, channels), (outputs, inner, *taps) = x.shape, w.shape
+    area, flags = taps[0] * taps[1], groups << 8
+    of_weight = (0, 0, 0, channels, outputs, *taps, 0, 0)
+    shape, dim = (groups, -(-outputs // groups // 32), area * inner, 32), (
+        *of_weight, 1, 1, 0, 0, 1, 1, flags)
+    panels = packed(PACK_CONV, w, shape, dim)
+    if panels is None:
+        panels = call(PACK_CONV, (w,), (shape,), dim)
+    turned = _ABSENT
+    if x.requires_grad and grad_enabled():
+        shape = (groups, -(-inner // 32), area * (outputs // groups), 32)
+        turned = call(PACK_CONV, (w,), (shape,),
+                      (*of_weight, *stride, *pad, *dilation, flags | _TURNED))
+    return call(CONV2D, (x, w, b, _ABSENT, panels, turned), ((n, *out, outputs),),
+                (n, *size, channels, outputs, *taps, *out, *stride, *pad, *dilation,
+                 flags | (b is not _ABSENT)))
+
+
+def conv2d(
+    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation of images with a bank of kernels.
+
+    Shapes: input (N, C, H, W), weight (O, C / groups, KH, KW), bias (O) to (N, O, OH, OW) with
+    OH = (H + 2 padding - dilation (KH - 1) - 1) // stride + 1. stride, padding and dilation: an
+    integer or a pair (down, across); padding may be "valid" (none) or, for stride 1, "same"
+    (OH = H).
+
+    Errors: ShapeError naming the shapes; LimitError for kernels beyond 131072 taps.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.nn.functional.conv2d(fastnn.ones(1, 3, 8, 8), fastnn.ones(4, 3, 3, 3)).shape
+        (1, 4, 6, 6)
+    """
+    x, w, b, groups = _operands("conv2d", input, weight, bias, 2, groups)
+    kernel, size = w.shape[2:], x.shape[2:]
+    stride = sizes("conv2d", "stride", stride, 2, 1)
+    dilation = sizes("conv2d", "dilation", dilation, 2, 1)
+    front, back = _padding("conv2d", padding, kernel, stride, dilation)
+    out = _outputs("conv2d", size, kernel, stride, front, back, dilation)
+    y = _convolve(channels_last(x), w, b, out, stride, front, dilation, groups)
+    return from_channels_last(y)
+
+
+def conv1d(
+    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation of sequences with a bank of kernels.
+
+    Shapes: input (N, C, L), weight (O, C / groups, K), bias (O) to (N, O, OL) with
+    OL = (L + 2 padding - dilation (K - 1) - 1) // stride + 1. padding may be "valid" or "same".
+
+    Errors: ShapeError naming the shapes; LimitError for kernels beyond 131072 taps.
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.nn.functional.conv1d(fastnn.ones(1, 3, 8), fastnn.ones(4, 3, 3)).shape
+        (1, 4, 6)
+    """
+    x, w, b, groups = _operands("conv1d", input, weight, bias, 1, groups)
+    kernel, size = w.shape[2:], x.shape[2:]
+    stride = sizes("conv1d", "stride", stride, 1, 1)
+    dilation = sizes("conv1d", "dilation", dilation, 1, 1)
+    front, back = _padding("conv1d", padding, kernel, stride, dilation)
+    out = _outputs("conv1d", size, kernel, stride, front, back, dilation)
+    inner = channels_last(x)
+    n, length, channels = inner.shape
+    y = _convolve(view(inner, (n, 1, length, channels)), view(w, (*w.shape[:2], 1, *kernel)), b,
+                  (1, *out), (1, *stride), (0, *front), (1, *dilation), groups)
+    return from_channels_last(view(y, (n, *out, w.shape[0])))

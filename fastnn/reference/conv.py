@@ -1,0 +1,111 @@
+"""NumPy twins of op_conv.h: a sum over taps of products over channels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+Arrays = list[Any]
+
+
+class _Shape:
+    """The sizes of a conv2d record."""
+
+    def __init__(self, dim: list[int]) -> None:
+        self.n, self.h, self.w, self.ci, self.co, self.kh, self.kw, self.oh, self.ow = dim[:9]
+        self.stride, self.pad, self.dilation = dim[9:11], dim[11:13], dim[13:15]
+        self.groups, self.flags = dim[15] >> 8, dim[15] & 255
+        self.x = (self.n, self.h, self.w, self.ci)
+        self.weight = (self.co, self.ci // self.groups, self.kh, self.kw)
+        self.y = (self.n, self.oh, self.ow, self.co)
+
+    def windows(self, x: np.ndarray) -> Iterator[tuple[int, int, np.ndarray]]:
+        """(kh, kw, the view (N, OH, OW, groups, C) that this tap sees) of a padded x."""
+        for i in range(self.kh):
+            for j in range(self.kw):
+                top, left = i * self.dilation[0], j * self.dilation[1]
+                part = x[:, top : top + (self.oh - 1) * self.stride[0] + 1 : self.stride[0],
+                         left : left + (self.ow - 1) * self.stride[1] + 1 : self.stride[1]]
+                yield i, j, part.reshape(*part.shape[:3], self.groups, self.ci // self.groups)
+
+    def padded(self, dtype: Any) -> np.ndarray:
+        """Zeros as large as any window reaches."""
+        out, kernel = (self.oh, self.ow), (self.kh, self.kw)
+        reach = [(o - 1) * s + (k - 1) * d + 1 for o, s, k, d in
+                 zip(out, self.stride, kernel, self.dilation, strict=True)]
+        h, w = (max(r, p + n) for r, p, n in zip(reach, self.pad, (self.h, self.w), strict=True))
+        return np.zeros((self.n, h, w, self.ci), dtype)
+
+    def inside(self, padded: np.ndarray) -> np.ndarray:
+        top, left = self.pad
+        return padded[:, top : top + self.h, left : left + self.w]
+
+    def grouped(self, w: np.ndarray) -> np.ndarray:
+        """(groups, outputs of a group, inputs of a group, KH, KW)"""
+        return w.reshape(self.groups, self.co // self.groups, *self.weight[1:])
+
+
+def conv2d(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
+    v, (x, w, b, r, *_) = _Shape(dim), ins
+    padded, y = v.padded(x.dtype), np.zeros((*v.y[:3], v.groups, v.co // v.groups), x.dtype)
+    v.inside(padded)[...] = x.reshape(v.x)
+    for i, j, part in v.windows(padded):
+        y += np.einsum("nhwgc,goc->nhwgo", part, v.grouped(w)[..., i, j], optimize=True)
+    y = y.reshape(v.y)
+    y = y + b if v.flags & 1 else y
+    return (y + r.reshape(v.y) if v.flags & 2 else y,)
+
+
+def conv2d_grad(
+    ins: Arrays, outs: Arrays, gouts: Arrays, want: list[bool], dim: list[int], f: list[float]
+) -> Arrays:
+    v, (x, w, *_), dy = _Shape(dim), ins, gouts[0].reshape(_Shape(dim).y)
+    grouped = dy.reshape(*v.y[:3], v.groups, v.co // v.groups)
+    grads: Arrays = [None] * 6
+    if want[0]:
+        padded = v.padded(dy.dtype)
+        for i, j, part in v.windows(padded):
+            part += np.einsum("nhwgo,goc->nhwgc", grouped, v.grouped(w)[..., i, j], optimize=True)
+        grads[0] = v.inside(padded)
+    if want[1]:
+        padded, dw = v.padded(dy.dtype), np.zeros(v.weight, dy.dtype)
+        v.inside(padded)[...] = x.reshape(v.x)
+        for i, j, part in v.windows(padded):
+            v.grouped(dw)[..., i, j] = np.einsum("nhwgo,nhwgc->goc", grouped, part, optimize=True)
+        grads[1] = dw
+    if want[2]:
+        grads[2] = dy.sum(axis=(0, 1, 2)) if v.flags & 1 else np.zeros(0, dy.dtype)
+    if want[3]:
+        grads[3] = dy if v.flags & 2 else np.zeros(0, dy.dtype)
+    return grads
+
+
+def pack_conv(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
+    v = _Shape(dim)
+    w = v.grouped(ins[0])
+    if not v.flags & 4:                     # rows (kh, kw, channel), columns outputs
+        return (np.stack([_panels(g.transpose(2, 3, 1, 0).reshape(-1, g.shape[0])) for g in w]),)
+    groups = []
+    for g in w:             # rows (tap, output), columns channels, by class of pixels
+        parts = []
+        for down in _classes(v.kh, v.stride[0], v.pad[0], v.dilation[0]):
+            for across in _classes(v.kw, v.stride[1], v.pad[1], v.dilation[1]):
+                taps = g[:, :, down][..., across].transpose(2, 3, 0, 1)
+                parts.append(_panels(taps.reshape(math.prod(taps.shape[:3]), -1)).reshape(-1))
+        groups.append(np.concatenate(parts))
+    return (np.stack(groups),)
+
+
+def _classes(taps: int, stride: int, pad: int, dilation: int) -> list[list[int]]:
+    """The taps that reach the pixels r, r + stride, ... for each r that any tap reaches."""
+    of = [(k * dilation - pad) % stride for k in range(taps)]
+    return [[k for k in range(taps) if of[k] == r] for r in sorted(set(of))]
+
+
+def _panels(rows: np.ndarray) -> np.ndarray:
+    """Panels of 32 columns."""
+    rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 32)))
+    return rows.reshape(rows.shape[0], -1, 32).swapaxes(0, 1)

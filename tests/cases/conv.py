@@ -1,0 +1,80 @@
+"""Cases of op_conv.h."""
+
+import numpy as np
+
+import fastnn
+from fastnn.nn import functional as F
+
+from . import Case, randn
+
+
+def conv(**options):
+    return lambda x, w, b=None: F.conv2d(x, w, b, **options)
+
+
+def integers(*shapes):
+    """Whole numbers whose sums are exact in float32, in any order."""
+    return lambda rng: tuple(rng.integers(-8, 9, s).astype(np.float32) for s in shapes)
+
+
+def packed_twice(x, w):
+    """The second use of the same weight reads the panels that were kept."""
+    with fastnn.no_grad():
+        w = w.clone()
+        F.conv2d(x, w)
+        return F.conv2d(x, w)
+
+
+def small(**options):
+    """Options over images of 7 by 6 with 4 channels and 6 kernels of 3 by 2."""
+    channels = 4 // options.get("groups", 1)
+    return conv(**options), randn((2, 4, 7, 6), (6, channels, 3, 2), (6,))
+
+
+CASES = [
+    Case("conv2d", *small(), "plain"),
+    Case("conv2d", *small(padding=1), "padded"),
+    Case("conv2d", *small(padding=(2, 0), stride=(1, 2)), "stride-across"),
+    Case("conv2d", *small(padding=(0, 3), stride=(2, 1)), "stride-down"),
+    Case("conv2d", *small(padding=1, stride=2), "stride"),
+    Case("conv2d", *small(padding=1, stride=(3, 4)), "stride-beyond-kernel"),
+    Case("conv2d", *small(padding=2, dilation=2), "dilated"),
+    Case("conv2d", *small(padding=3, dilation=(3, 2), stride=(2, 3)), "dilated-stride"),
+    Case("conv2d", *small(padding=4, dilation=(2, 4), stride=(4, 2)), "dilation-meets-stride"),
+    Case("conv2d", *small(groups=2, padding=1), "groups"),
+    Case("conv2d", *small(groups=2, padding=1, stride=2), "groups-stride"),
+    Case("conv2d", *small(padding="same"), "same"),
+    Case("conv2d", *small(padding="same", dilation=2), "same-dilated"),
+    Case("conv2d", *small(padding="valid"), "valid"),
+    Case("conv2d", conv(padding=5), randn((1, 2, 3, 2), (2, 2, 3, 3)), "padding-beyond-kernel"),
+    Case("conv2d", conv(), randn((2, 3, 4, 5), (4, 3, 1, 1), (4,)), "pointwise"),
+    Case("conv2d", conv(stride=2), randn((2, 3, 5, 4), (4, 3, 1, 1), (4,)), "pointwise-stride"),
+    Case("conv2d", conv(padding=1), randn((2, 3, 3, 2), (4, 3, 1, 1), (4,)), "pointwise-padded"),
+    Case("conv2d", conv(groups=2), randn((2, 4, 3, 2), (6, 2, 1, 1)), "pointwise-groups"),
+    Case("conv2d", conv(groups=3, padding=1), randn((2, 3, 4, 4), (6, 1, 3, 3), (6,)), "depthwise"),
+    Case("conv2d", conv(padding=1), randn((2, 1, 5, 5), (3, 1, 3, 3), (3,)), "one-channel"),
+    Case("conv2d", conv(), randn((2, 3, 4, 4), (5, 3, 4, 4), (5,)), "one-window"),
+    Case("conv2d", conv(), randn((0, 3, 5, 5), (4, 3, 3, 3), (4,)), "no-images"),
+    Case("conv2d", lambda x, w, b: F.conv1d(x, w, b, padding=2, stride=2),
+         randn((2, 3, 9), (4, 3, 5), (4,)), "1d"),
+    Case("conv2d", lambda x, w: F.conv1d(x, w, groups=2, dilation=2),
+         randn((2, 4, 9), (2, 2, 3)), "1d-groups"),
+    Case("conv2d", conv(padding=1), integers((2, 20, 13, 15), (33, 20, 3, 3), (33,)), "integers",
+         exact=True, big=True, grad=False),
+    Case("conv2d", conv(padding=1, stride=2), integers((2, 20, 12, 15), (33, 20, 3, 3)),
+         "integers-stride", exact=True, big=True, grad=False),
+    Case("conv2d", conv(padding=2), randn((3, 45, 9, 17), (70, 45, 5, 5), (70,)), "odd", big=True),
+    Case("conv2d", conv(padding=3, stride=2), randn((2, 3, 33, 31), (40, 3, 7, 7), (40,)), "stem",
+         big=True),
+    Case("conv2d", conv(padding=1), randn((5, 1, 28, 28), (32, 1, 3, 3), (32,)), "slabs", big=True),
+    Case("conv2d", conv(padding=1, stride=2), randn((2, 70, 9, 11), (530, 70, 3, 3)), "wide",
+         big=True),
+    Case("conv2d", conv(), randn((1, 1100, 3, 4), (40, 1100, 2, 2)), "deep", big=True),
+    Case("conv2d", conv(groups=4, padding=1), randn((2, 80, 6, 7), (160, 20, 3, 3), (160,)),
+         "groups-odd", big=True),
+    Case("conv2d", packed_twice, randn((2, 5, 6, 6), (7, 5, 3, 3)), "packed", grad=False),
+    Case("pack_conv", conv(), randn((1, 9, 8, 8), (35, 9, 3, 3)), exact=True),
+    Case("pack_conv", conv(stride=(2, 3), padding=1, dilation=(1, 2)),
+         randn((1, 40, 8, 9), (6, 40, 4, 3)), "stride", exact=True),
+    Case("pack_conv", conv(groups=2), randn((1, 10, 3, 3), (12, 5, 1, 1)), "pointwise", exact=True),
+]

@@ -1,0 +1,228 @@
+"""Convolutions beyond their cases: exact sums, batches, bad input, the order images lie in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import _core, reference
+from fastnn.errors import DTypeError, GraphError, LimitError, ShapeError
+from fastnn.nn import functional as F
+
+RNG = np.random.default_rng(3)
+
+
+def randn(*shape: int) -> fastnn.Tensor:
+    return fastnn.tensor(RNG.standard_normal(shape).astype(np.float32))
+
+
+def whole(*shape: int) -> np.ndarray:
+    return RNG.integers(-6, 7, shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"padding": 1}, {"padding": 2, "stride": 2}, {"dilation": 2}, {"groups": 3},
+    {"stride": (3, 2), "padding": (1, 4)}], ids=str)
+def test_gradients_of_whole_numbers_are_exact(options: dict) -> None:
+    """Sums below 2**24 have no rounding: not one term may be missing."""
+    x, w = whole(3, 12, 15, 14), whole(21, 12 // options.get("groups", 1), 3, 4)
+    xt, wt = fastnn.tensor(x).requires_grad_(), fastnn.tensor(w).requires_grad_()
+    _core.capture(True)
+    y = F.conv2d(xt, wt, **options)
+    (dim,) = [r[4] for r in _core.capture(False) if r[0] == "conv2d"]
+    seed = whole(*y.shape)
+    y.backward(fastnn.tensor(seed))
+    _, twin = reference.table(["conv2d"])["conv2d"]
+    wide = [a.astype(np.float64) for a in (x.transpose(0, 2, 3, 1), w, seed.transpose(0, 2, 3, 1))]
+    want = [True, True, *[False] * 4]
+    dx, dw, *_ = twin([*wide[:2], *[None] * 4], [None], wide[2:], want, dim, [])
+    np.testing.assert_array_equal(xt.grad.numpy(), dx.transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(wt.grad.numpy(), dw)
+
+
+@pytest.mark.parametrize("options", [{"padding": 1}, {"stride": 2}, {"groups": 2}], ids=str)
+def test_an_image_alone_has_the_bits_it_has_in_a_batch(options: dict) -> None:
+    x, w, b = randn(9, 6, 11, 10), randn(14, 6 // options.get("groups", 1), 3, 3), randn(14)
+    together = F.conv2d(x, w, b, **options).numpy()
+    for i in range(9):
+        alone = F.conv2d(x[i : i + 1], w, b, **options).numpy()
+        assert alone.tobytes() == together[i : i + 1].tobytes()
+
+
+def test_gradient_without_that_of_the_input() -> None:
+    x, w = randn(2, 3, 6, 6), randn(4, 3, 3, 3).requires_grad_()
+    F.conv2d(x, w).sum().backward()
+    first = w.grad.numpy().copy()
+    w.grad = None
+    F.conv2d(x.requires_grad_(), w).sum().backward()
+    assert first.tobytes() == w.grad.numpy().tobytes() and x.grad is not None
+
+
+# ---------------------------------------------------------------- the order images lie in
+
+
+def lies_channels_last(x: fastnn.Tensor) -> bool:
+    return _core.is_channels_last(x)
+
+
+def test_images_stay_channels_last_through_elementwise_ops() -> None:
+    x, w = randn(2, 3, 6, 5), randn(4, 3, 3, 3)
+    y = F.conv2d(x, w, padding=1)
+    z = F.relu(y) * 2 + y
+    z = z + randn(2, 4, 6, 5)
+    z = z + randn(1, 4, 1, 1)
+    assert lies_channels_last(y) and lies_channels_last(z) and z.shape == (2, 4, 6, 5)
+    written = y.numpy()
+    assert not lies_channels_last(y)
+    want = F.conv2d(x, w, padding=1)
+    np.testing.assert_array_equal(written, want.numpy())
+    mask = F.conv2d(x, w, padding=1) > 0
+    np.testing.assert_array_equal(mask.numpy(), written > 0)
+
+
+def test_gradients_flow_through_both_orders() -> None:
+    x = randn(2, 3, 6, 5).requires_grad_()
+    w = randn(4, 3, 3, 3).requires_grad_()
+    y = F.conv2d(x, w, padding=1)
+    r = randn(4, 6, 5)
+    (F.relu(y).sum() + (y * r).sum() + y[0].sum()).backward()
+    both = x.grad.numpy().copy()
+    x.grad = None
+    y = F.conv2d(x, w, padding=1).reshape(2, 4, 6, 5)
+    (F.relu(y).sum() + (y * r).sum() + y[0].sum()).backward()
+    np.testing.assert_allclose(both, x.grad.numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_in_place_ops_change_images_where_they_lie() -> None:
+    x, w = randn(2, 3, 6, 5), randn(4, 3, 3, 3)
+    y = F.conv2d(x, w)
+    before = F.conv2d(x, w).numpy()
+    r = randn(*y.shape)
+    y += r
+    assert F.relu(y, inplace=True) is y and lies_channels_last(y)
+    np.testing.assert_array_equal(y.numpy(), np.maximum(before + r.numpy(), 0))
+    y += 1.0
+    np.testing.assert_array_equal(y.numpy(), np.maximum(before + r.numpy(), 0) + 1)
+    y = F.conv2d(x, w)
+    y += randn(3)[:, None, None][0]
+    y += y
+    assert y.shape == before.shape
+
+
+def test_in_place_gradients() -> None:
+    x, w, r = randn(2, 3, 6, 5), randn(4, 3, 3, 3).requires_grad_(), randn(2, 4, 4, 3)
+    y = F.conv2d(x, w)
+    y = F.relu(y + r)
+    y.sum().backward()
+    want = w.grad.numpy().copy()
+    w.grad = None
+    y = F.conv2d(x, w)
+    y += r
+    F.relu(y, inplace=True)
+    y.sum().backward()
+    np.testing.assert_array_equal(w.grad.numpy(), want)
+
+
+def test_one_channel_and_one_pixel_need_no_copy() -> None:
+    x = randn(4, 1, 6, 6)
+    y = F.conv2d(x, randn(5, 1, 6, 6))
+    _core.capture(True)
+    F.conv2d(x, randn(5, 1, 6, 6)).reshape(4, 5)
+    ops = [r[0] for r in _core.capture(False)]
+    assert ops == ["pack_conv", "conv2d"]
+    np.testing.assert_array_equal(y.numpy().reshape(4, 5), y.reshape(4, 5).numpy())
+
+
+def test_a_leaf_made_of_an_image_gets_its_gradient() -> None:
+    with fastnn.no_grad():
+        y = F.conv2d(randn(1, 2, 4, 4), randn(3, 2, 3, 3))
+    y.requires_grad_()
+    F.conv2d(y, randn(2, 3, 1, 1)).sum().backward()
+    assert y.is_leaf and y.grad.shape == y.shape
+
+
+def test_retained_gradient() -> None:
+    w = randn(3, 2, 3, 3).requires_grad_()
+    y = F.conv2d(randn(1, 2, 4, 4), w)
+    y.retain_grad()
+    (F.relu(y) * 3).sum().backward()
+    np.testing.assert_array_equal(y.grad.numpy(), 3.0 * (y.detach().numpy() > 0))
+    late = F.conv2d(randn(1, 2, 4, 4), w)
+    F.relu(late)
+    with pytest.raises(GraphError, match="before its first use"):
+        late.retain_grad()
+
+
+def test_a_compiled_step_returns_images() -> None:
+    x, w = randn(2, 3, 6, 5), randn(4, 3, 3, 3).requires_grad_()
+
+    def step(x):
+        w.grad = None
+        y = F.relu(F.conv2d(x, w, padding=1))
+        y.sum().backward()
+        return y
+
+    want = step(x).detach().numpy()
+    gradient = w.grad.numpy().copy()
+    compiled = fastnn.compile(step)
+    for _ in range(3):
+        np.testing.assert_array_equal(compiled(x).detach().numpy(), want)
+        np.testing.assert_array_equal(w.grad.numpy(), gradient)
+
+
+# ---------------------------------------------------------------- bad input
+
+X, W = (2, 4, 6, 6), (8, 4, 3, 3)
+
+
+@pytest.mark.parametrize("options,message", [
+    ({"stride": 0}, "conv2d: stride: got 0"),
+    ({"stride": -1}, "conv2d: stride: got -1"),
+    ({"stride": (1, 2, 3)}, "conv2d: stride: got (1, 2, 3); need one integer or 2"),
+    ({"stride": 2**63}, "conv2d: stride: got 9223372036854775808"),
+    ({"padding": -1}, "conv2d: padding: got -1"),
+    ({"padding": 2**62}, "conv2d: padding: got"),
+    ({"padding": 2**31 - 1}, "conv2d: input: got (6, 6) and padding"),
+    ({"dilation": 0}, "conv2d: dilation: got 0"),
+    ({"dilation": 2**31 - 1}, "conv2d: input: got (6, 6)"),
+    ({"dilation": 3}, "conv2d: input: got (6, 6) and padding (0, 0); need a padded size of 7"),
+    ({"groups": 0}, "conv2d: groups: got 0"),
+    ({"groups": -2}, "conv2d: groups: got -2"),
+    ({"groups": 3}, "conv2d: groups: got 3"),
+    ({"groups": 2}, "conv2d: input: got shape (2, 4, 6, 6) with 4 channels; need 8"),
+    ({"padding": "same", "stride": 2}, "conv2d: padding: got 'same' with stride (2, 2)"),
+], ids=str)
+def test_bad_options(options: dict, message: str) -> None:
+    with pytest.raises(ShapeError) as error:
+        F.conv2d(randn(*X), randn(*W), **options)
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize("x,w,b", [
+    ((4, 6, 6), W, None), (X, (8, 4, 3), None), (X, (8, 5, 3, 3), None), (X, (0, 4, 3, 3), None),
+    (X, (8, 4, 0, 3), None), (X, W, (7,)), (X, (8, 4, 7, 3), None), ((2, 4, 0, 6), W, None),
+], ids=str)
+def test_bad_shapes(x: tuple, w: tuple, b: tuple | None) -> None:
+    with pytest.raises(ShapeError, match="conv2d: "):
+        F.conv2d(fastnn.zeros(x), fastnn.zeros(w), None if b is None else fastnn.zeros(b))
+
+
+def test_other_bad_input() -> None:
+    with pytest.raises(DTypeError, match="conv2d: stride"):
+        F.conv2d(randn(*X), randn(*W), stride=1.5)
+    with pytest.raises(DTypeError, match="conv2d: input: got int64"):
+        F.conv2d(fastnn.zeros(X, dtype=fastnn.int64), randn(*W))
+    with pytest.raises(ValueError, match="conv2d: padding: got 'full'"):
+        F.conv2d(randn(*X), randn(*W), padding="full")
+    with pytest.raises(LimitError, match="conv2d: weight"):
+        F.conv2d(fastnn.zeros(1, 1, 1, 1), fastnn.zeros(1, 1, 512, 512), padding=512)
+    with pytest.raises(MemoryError):
+        F.conv2d(fastnn.zeros(1, 1, 1, 1), fastnn.zeros(64, 1, 1, 1), padding=2**20)
+
+
+def test_nan_spreads_as_far_as_its_windows() -> None:
+    x = np.zeros((1, 2, 5, 5), np.float32)
+    x[0, 1, 0, 0] = np.nan
+    y = F.conv2d(fastnn.tensor(x), fastnn.ones(3, 2, 3, 3), padding=1).numpy()
+    assert np.isnan(y[0, :, :2, :2]).all() and np.isnan(y).sum() == 12
