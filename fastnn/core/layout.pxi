@@ -36,6 +36,8 @@ cdef int realize(Tensor t) except -1:
             r = _permute_copy(t.source, (0, t.rank - 1, *range(1, t.rank - 1)))
     finally:
         fnn_grad_mode(mode)
+    if isinstance(t.source.edge, Record) and (<Record>t.source.edge).ran and isinstance(r.edge, Record):
+        (<Record>r.edge).ran = True     # what t belongs to has been through its backward
     t.source = None
     attach(t, r.store)
     t.data = r.data
