@@ -9,17 +9,21 @@
  *   FNN_TEAM(n)      a team of n threads runs the block (run.c alone starts teams)
  *
  * The number of iterations must follow from the record alone, never from the number of threads.
+ * OpenMP starts the threads and shares out iterations; they meet at a barrier of our own, barrier.h.
  */
 #ifndef FNN_PARALLEL_H
 #define FNN_PARALLEL_H
 
+void fnn_barrier(void);      /* returns when all threads of the caller's team have come to it */
+
 #ifdef _OPENMP
 #include <omp.h>
 #define FNN_PRAGMA(x) _Pragma(#x)
-#define FNN_FOR FNN_PRAGMA(omp for schedule(static))
+#define FNN_FOR FNN_THEN_MEET FNN_FOR_NOWAIT
 #define FNN_FOR_NOWAIT FNN_PRAGMA(omp for schedule(static) nowait)
-#define FNN_SINGLE FNN_PRAGMA(omp single)
-#define FNN_BARRIER FNN_PRAGMA(omp barrier)
+#define FNN_SINGLE FNN_THEN_MEET if (fnn_team_rank() > 0) {} else
+#define FNN_BARRIER fnn_barrier();
+#define FNN_THEN_MEET for (int fnn_first = 1; fnn_first; fnn_first = 0, fnn_barrier())
 #define FNN_TEAM(n) FNN_PRAGMA(omp parallel num_threads(n))
 static inline int fnn_team_size(void) { return omp_get_num_threads(); }
 static inline int fnn_team_rank(void) { return omp_get_thread_num(); }

@@ -1,17 +1,21 @@
 /*
  * run.c: run records.
  *
- * Neighbouring records that are worth a team run inside one parallel region; the others run on the
- * calling thread.  Which of the two a record is follows from its flops and bytes alone.  Denormals
- * are flushed while kernels run, and the caller's floating-point mode is back at return.
+ * All threads of a team walk the list inside one parallel region and meet after each record; what is
+ * too short for that runs on the calling thread.  Which of the two a stretch of the list is follows
+ * from the flops and bytes of its records, and from what the workers did before (team.h); results do
+ * not depend on it.  Denormals are flushed while kernels run, and the caller's floating-point mode is
+ * back at return.
  */
 #if defined(__linux__)
 #define _GNU_SOURCE
 #include <sched.h>
 #endif
 #include <stdlib.h>
+#include <string.h>
 
 #include "fnn.h"
+#include "barrier.h"
 #include "lock.h"
 #include "parallel.h"
 #include "team.h"
@@ -109,14 +113,15 @@ static void set_fp_mode(unsigned m) { (void)m; }
 
 typedef struct {
     _Alignas(64) double started;         /* when this thread joined the team, ns              */
-    int cpu;                             /* and where; -1 = unknown                           */
     double moved;                        /* when it last left its master's CPU                */
     _Alignas(64) char local[FNN_LOCAL_BYTES];
 } slice;
 
 typedef struct pool {
     struct pool *next;
-    int threads;                         /* slices it has                                     */
+    int threads;                         /* slices and members it has                         */
+    unsigned met;                        /* barriers that its teams have seen                 */
+    member *members;
     _Alignas(64) char shared[FNN_SHARED_BYTES];
     slice slices[];
 } pool;
@@ -132,9 +137,13 @@ static pool *scratch_take(int threads)
     fnn_release(&lock);
     if (p && p->threads >= threads) return p;
     fnn_free(p);
-    p = fnn_malloc(sizeof(pool) + (size_t)threads * sizeof(slice));
+    const size_t size = sizeof(pool) + (size_t)threads * sizeof(slice);
+    p = fnn_malloc(size + (size_t)threads * sizeof(member));
     if (!p) return NULL;
     p->threads = threads;
+    p->met = 0;
+    p->members = (member *)((char *)p + size);
+    memset(p->members, 0, (size_t)threads * sizeof(member));
     for (int i = 0; i < threads; i++) p->slices[i].moved = 0;
     return p;
 }
@@ -172,6 +181,14 @@ static _Thread_local double *times;
 void fnn_time_records(double *begin_end) { times = begin_end; }
 double fnn_clock_ns(void) { return fnn_now_ns(); }
 
+/* This thread's place in the team it works for, if any. */
+static _Thread_local member *place;
+
+void fnn_barrier(void)
+{
+    if (place) meet(place, place - place->rank);
+}
+
 static void run_range(const work *w, int64_t begin, int64_t end, pool *p)
 {
     slice *own = &p->slices[fnn_team_rank()];
@@ -182,7 +199,9 @@ static void run_range(const work *w, int64_t begin, int64_t end, pool *p)
     set_fp_mode(mode | FLUSH_BITS);
     for (int64_t i = begin; i < end; i++) {
         const fnn_call *c = &w->calls[i];
+        const unsigned met = place ? place->met : 0;
         (is_backward(w, i) ? w->isa->bwd : w->isa->fwd)[c->op](c, &s);
+        if (place && place->met == met) fnn_barrier();   /* nobody may run ahead of what it read */
         if (at) {
             at[2 * i] = now;
             at[2 * i + 1] = now = fnn_now_ns();
@@ -191,25 +210,16 @@ static void run_range(const work *w, int64_t begin, int64_t end, pool *p)
     set_fp_mode(mode);
 }
 
-static int this_cpu(void)
-{
-#if defined(__linux__)
-    return sched_getcpu();
-#else
-    return -1;
-#endif
-}
-
 #define MOVE_NS 1e6          /* a worker is moved at most once in so long                      */
 
 /* Linux wakes a worker on the CPU of its master and may leave both there for hundreds of
  * milliseconds, while another CPU idles.  Such a worker steps aside: its mask, which it has for a
  * moment only, leaves no other way.  The caller's own thread is never touched. */
-static void step_aside(slice *s, int master_cpu, int n_threads)
+static void step_aside(slice *s, int cpu, int master_cpu, int n_threads)
 {
 #if defined(__linux__)
     cpu_set_t all, others;
-    if (s->cpu != master_cpu || s->started - s->moved < MOVE_NS
+    if (cpu != master_cpu || s->started - s->moved < MOVE_NS
         || sched_getaffinity(0, sizeof all, &all) || CPU_COUNT(&all) < n_threads)
         return;
     others = all;
@@ -218,53 +228,67 @@ static void step_aside(slice *s, int master_cpu, int n_threads)
     if (CPU_COUNT(&others) && !sched_setaffinity(0, sizeof others, &others))
         sched_setaffinity(0, sizeof all, &all);
 #else
-    (void)s, (void)master_cpu, (void)n_threads;
+    (void)s, (void)cpu, (void)master_cpu, (void)n_threads;
 #endif
 }
 
-/* The same on a team if that pays for work of `cost` ns, else on this thread. */
-static void run_heavy(const work *w, int64_t first_call, int64_t last_call, pool *p, double cost,
-                      int n_threads)
+/* The calls [first, last) on a team if that pays for work of `cost` ns, else on this thread. */
+static void run_shared(const work *w, int64_t first, int64_t last, pool *p, double cost,
+                       int n_threads)
 {
     const double begin = fnn_now_ns();
     if (!team_pays(cost, begin)) {
-        run_range(w, first_call, last_call, p);
+        run_range(w, first, last, p);
         memory.last = fnn_now_ns();
         return;
     }
     const int master_cpu = this_cpu();
-    int size = 1;
     FNN_TEAM(n_threads)
     {
         const int rank = fnn_team_rank();
         slice *own = &p->slices[rank];
+        place = &p->members[rank];
+        place->rank = rank;
+        place->size = fnn_team_size();
+        place->met = p->met;
+        place->cpu = this_cpu();
         own->started = fnn_now_ns();
-        own->cpu = this_cpu();
-        if (rank == 0) size = fnn_team_size();
-        else step_aside(own, master_cpu, n_threads);
-        run_range(w, first_call, last_call, p);
+        if (rank > 0) step_aside(own, place->cpu, master_cpu, n_threads);
+        run_range(w, first, last, p);
+        place = NULL;
     }
     const double end = fnn_now_ns();
-    const slice *first = p->slices;
     double late = 0;
-    for (const slice *t = first + 1; t < first + size; t++) {
-        const int waited = t->cpu == first->cpu && t->cpu >= 0;   /* two on one CPU take turns */
-        late = fmax(late, waited ? end - begin : t->started - begin);
+    for (int i = 1; i < p->members->size; i++) {
+        const int waited = p->members[i].cpu == master_cpu && master_cpu >= 0;
+        late = fmax(late, waited ? end - begin : p->slices[i].started - begin);  /* taking turns */
     }
+    p->met = p->members->met;
     team_learn(cost, begin, late, end);
 }
 
+/* What a team works on: from one record that is worth sharing to the last that is, with what lies
+ * between as long as sharing that, too, costs less than to end this team and start another. */
 static void run_all(const work *w, int64_t n, pool *p, int n_threads)
 {
-    for (int64_t i = 0, j; i < n; i = j) {
-        double cost = cost_of(w, i), more;
-        const int heavy = team_candidate(cost);
-        for (j = i + 1; j < n; j++, cost += more) {
-            more = cost_of(w, j);
-            if (team_candidate(more) != heavy) break;
+    for (int64_t i = 0, j, end; i < n; i = end) {
+        double cost = cost_of(w, i), between = 0, lost = 0;
+        const int shared = worth_sharing(cost);
+        for (j = end = i + 1; j < n && lost < START_NS; j++) {
+            const double next = cost_of(w, j);
+            between += next;
+            if (worth_sharing(next) == shared) {
+                end = j + 1;
+                cost += between;
+                between = lost = 0;
+            } else if (shared) {
+                lost += MEET_NS;
+            } else {
+                break;
+            }
         }
-        if (heavy) run_heavy(w, i, j, p, cost, n_threads);
-        else run_range(w, i, j, p);
+        if (shared && team_candidate(cost)) run_shared(w, i, end, p, cost, n_threads);
+        else run_range(w, i, end, p);
     }
 }
 

@@ -13,7 +13,8 @@
 
 #include <math.h>
 
-#define START_NS 1750.0      /* to start, meet and end a team whose workers spin                   */
+#define START_NS 1750.0      /* to start and end a team whose workers spin                         */
+#define MEET_NS 150.0        /* for its threads to meet once, and to fetch what others computed    */
 #define WAKE_NS 50000.0      /* ... whose workers sleep, as long as none has been timed            */
 #define SPIN_NS 200000.0     /* how long they spin: SPINS in fastnn/_runtime.py                    */
 #define AMORTIZE 16.0        /* late starts may cost one part in so many                           */
@@ -32,7 +33,8 @@ typedef struct {
 static _Thread_local team_memory memory = {.wake = WAKE_NS};
 static int always;           /* tests: every record runs on a team                                 */
 
-static int team_candidate(double cost) { return always || cost > 2 * START_NS; }
+static inline int worth_sharing(double cost) { return always || cost > 2 * MEET_NS; }
+static inline int team_candidate(double cost) { return always || cost > 2 * START_NS; }
 
 /* Is a team worth its start, for work that takes one thread `cost` ns?  Work that would pay but for
  * sleeping workers adds up, so that a burst of it wakes them. */

@@ -73,6 +73,7 @@ def test_every_case_replays_its_bits(case: Case) -> None:
         compiled = fastnn.compile(step)
         for call in range(CALLS):
             fastnn.set_num_threads(1 + call % 3)
+            _core.always_team(call % 2 == 1)
             runs = []
             for function in (step, compiled):
                 fastnn.manual_seed(call)
@@ -82,6 +83,7 @@ def test_every_case_replays_its_bits(case: Case) -> None:
             for eager, replayed in zip(*runs, strict=True):
                 assert same_bits(eager, replayed), f"call {call}"
     finally:
+        _core.always_team(False)
         fastnn.set_num_threads(threads)
 
 
