@@ -16,6 +16,7 @@ from .indexing import *
 from .linear import *
 from .loss import *
 from .movement import *
+from .norm import *
 from .pointwise import *
 from .random import *
 from .reduce import *

@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import Any
 
 FAMILIES = (
-    "pointwise", "activation", "reduce", "movement", "indexing", "image", "linear", "conv",
+    "pointwise", "activation", "reduce", "movement", "indexing", "image", "linear", "conv", "norm",
     "random", "loss", "optim",
 )
 

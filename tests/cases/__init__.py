@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 FAMILIES = (
-    "pointwise", "activation", "reduce", "movement", "indexing", "image", "linear", "conv",
+    "pointwise", "activation", "reduce", "movement", "indexing", "image", "linear", "conv", "norm",
     "random", "loss", "optim",
 )
 

@@ -1,0 +1,604 @@
+/*
+ * op_norm.h: normalisation.  x^ = (x - mean) rstd, rstd = 1 / sqrt(variance + eps), y = x^ w + b.
+ *
+ * x: (batch, channels, length), w, b: (channels).  Either rows share a mean (layer, group: the
+ * channels of a group of one batch item) or columns do (batch: a channel in all items).  Whatever it
+ * is, the work is done line by line: n neighbours, each with a mean, a gain, ... of its own (a row of
+ * channels, length = 1) or all with the same (a channel, length > 1).
+ *
+ * A mean is kept as its distance, delta, from a pivot, the first of the numbers averaged.  Squares are
+ * summed around the mean.  So neither loses digits to a mean that is far from 0.
+ */
+#ifndef FNN_OP_NORM_H
+#define FNN_OP_NORM_H
+
+#include "elementwise.h"
+
+/* ---- lines ---- */
+
+typedef struct { const float *at; int each; } operand;     /* one for each element, or one for all */
+
+typedef struct {
+    const float *x, *r, *dy;                /* r: added to y, may be NULL                         */
+    operand pivot, delta, rstd, w, b;
+    int relu;
+} line;
+
+VEC vf vf_of(operand p, int64_t i, int m) { return p.each ? vf_get(p.at + i, m) : vf_set1(*p.at); }
+
+/* x^ */
+VEC vf line_hat(const line *t, int64_t i, int m)
+{
+    const vf far = vf_sub(vf_get(t->x + i, m), vf_of(t->pivot, i, m));
+    return vf_mul(vf_sub(far, vf_of(t->delta, i, m)), vf_of(t->rstd, i, m));
+}
+
+/* z = x^ w + b + r */
+VEC vf line_z(const line *t, vf hat, int64_t i, int m)
+{
+    const vf z = vf_fma(hat, vf_of(t->w, i, m), vf_of(t->b, i, m));
+    return t->r ? vf_add(z, vf_get(t->r + i, m)) : z;
+}
+
+/* y = z, or max(z, 0) */
+VEC void line_fwd(const line *t, float *y, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += FNN_LANES) {
+        const int m = lanes_of(n - i);
+        const vf z = line_z(t, line_hat(t, i, m), i, m);
+        vf_put(y + i, t->relu ? vf_max(z, vf_zero()) : z, m);
+    }
+}
+
+/* dz: the gradient of z */
+VEC vf line_dz(const line *t, vf hat, int64_t i, int m)
+{
+    const vf dy = vf_get(t->dy + i, m);
+    return t->relu ? vf_sel(vf_le(line_z(t, hat, i, m), vf_zero()), vf_zero(), dy) : dy;
+}
+
+/* db += dz, dw += dz x^, element by element. */
+VEC void line_add(const line *t, float *db, float *dw, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += FNN_LANES) {
+        const int m = lanes_of(n - i);
+        const vf hat = line_hat(t, i, m), dz = line_dz(t, hat, i, m);
+        vf_put(db + i, vf_add(vf_get(db + i, m), dz), m);
+        vf_put(dw + i, vf_fma(dz, hat, vf_get(dw + i, m)), m);
+    }
+}
+
+/* The sums of g and of g x^ over the line: g = dz, or dz w where `gain`. */
+typedef struct { double g, hat; } dots;
+VEC dots line_dots(const line *t, int64_t n, int gain)
+{
+    dots sum = {0, 0};
+    for (int64_t lo = 0; lo < n; lo += FOLD_RUN) {
+        const int64_t end = smaller(n, lo + FOLD_RUN);
+        vf s[2] = {vf_zero(), vf_zero()}, h[2] = {vf_zero(), vf_zero()};
+        for (int64_t i = lo; i < end;)
+            for (int k = 0; k < 2 && i < end; k++, i += FNN_LANES) {
+                const int m = lanes_of(end - i);
+                const vf hat = line_hat(t, i, m), dz = line_dz(t, hat, i, m);
+                const vf g = gain ? vf_mul(dz, vf_of(t->w, i, m)) : dz;
+                s[k] = vf_add(s[k], g);
+                h[k] = vf_fma(g, hat, h[k]);
+            }
+        sum.g += vf_hsum(vf_add(s[0], s[1]));
+        sum.hat += vf_hsum(vf_add(h[0], h[1]));
+    }
+    return sum;
+}
+
+/* Where the gradients of x and of the residual go; either may be NULL. */
+typedef struct {
+    float *dx, *dr;
+    const float *dsum;        /* that of x + r, where r was added before; may be NULL             */
+    int acc_x, acc_r;
+    int before;               /* r was added to x, not to y                                       */
+} target;
+
+VEC void put_grad(float *d, int acc, int64_t i, vf v, int m)
+{
+    if (d) vf_put(d + i, acc ? vf_add(vf_get(d + i, m), v) : v, m);
+}
+
+/* dx = (dz w - c1 - x^ c2) rstd */
+VEC void line_bwd(const line *t, operand c1, operand c2, const target *to, int64_t at, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += FNN_LANES) {
+        const int m = lanes_of(n - i);
+        const vf hat = line_hat(t, i, m), dz = line_dz(t, hat, i, m);
+        const vf rest = vf_fma(hat, vf_of(c2, i, m), vf_of(c1, i, m));
+        vf d = vf_mul(vf_sub(vf_mul(dz, vf_of(t->w, i, m)), rest), vf_of(t->rstd, i, m));
+        if (to->dsum) d = vf_add(vf_get(to->dsum + at + i, m), d);
+        put_grad(to->dx, to->acc_x, at + i, d, m);
+        put_grad(to->dr, to->acc_r, at + i, to->before ? d : dz, m);
+    }
+}
+
+/* ---- what all have in common ---- */
+
+static inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+typedef struct {
+    int64_t batch, groups, channels, length;
+    int columns;                            /* channels share a mean, else groups of one item do  */
+    const float *x, *r, *dy;
+    const float *pivot, *delta, *rstd;      /* of each mean; the pivots lie pivot_step apart       */
+    int64_t pivot_step;
+    const float *w, *b;                     /* NULL = 1, 0                                        */
+    int relu;
+} norm;
+
+static const float norm_zero = 0.0f, norm_one = 1.0f;
+
+/* Numbers of channel ch and those behind it. */
+static inline operand of_channel(const norm *t, const float *p, int64_t ch, const float *instead)
+{
+    return p ? (operand){p + ch, t->length == 1} : (operand){instead, 0};
+}
+
+/* The line that begins with channel ch of item b. */
+static inline line line_at(const norm *t, int64_t b, int64_t ch)
+{
+    const int64_t at = (b * t->channels + ch) * t->length;
+    const int64_t mean = t->columns ? ch : b * t->groups + ch * t->groups / larger(t->channels, 1);
+    const int each = t->columns && t->length == 1;
+    const float *delta = t->delta ? t->delta + mean : &norm_zero;
+    const float *pivot = t->pivot ? t->pivot + mean * t->pivot_step : &norm_zero;
+    return (line){t->x + at, t->r ? t->r + at : NULL, t->dy ? t->dy + at : NULL,
+                  {pivot, each && t->pivot}, {delta, each && t->delta}, {t->rstd + mean, each},
+                  of_channel(t, t->w, ch, &norm_one), of_channel(t, t->b, ch, &norm_zero), t->relu};
+}
+
+/* Sum of n neighbours: chunks of FOLD_RUN, these in double. */
+VEC float run_sum(int kind, const float *x, int64_t n, float shift)
+{
+    double sum = 0;
+    for (int64_t lo = 0; lo < n; lo += FOLD_RUN)
+        sum += fold_run(kind, x + lo, smaller(FOLD_RUN, n - lo), shift);
+    return (float)sum;
+}
+
+/* Sums for each channel are made of slabs, joined two by two.  A window of channels at a time, so
+ * that at least 32 slabs of two sums fit the shared scratch. */
+#define NORM_WINDOW 16384
+
+static inline int64_t slab_room(int64_t width) { return FNN_SHARED_BYTES / 4 / (2 * larger(width, 1)); }
+
+/* Slabs joined: (slabs, 2, width) to db and dw, from column j on.  Returns both. */
+typedef struct { vf b, w; } pair;
+VEC pair join_slabs(float *parts, int64_t slabs, int64_t width, int64_t j, int m)
+{
+    fold_parts(FOLD_SUM, parts + j, slabs, 2 * width, m);
+    fold_parts(FOLD_SUM, parts + width + j, slabs, 2 * width, m);
+    return slabs ? (pair){vf_get(parts + j, m), vf_get(parts + width + j, m)}
+                 : (pair){vf_zero(), vf_zero()};
+}
+
+/* ---- layer_norm, add_layer_norm, rms_norm, add_rms_norm, group_norm ----
+ * Mean and variance of the n = channels / groups * length neighbours of one group of one item; with
+ * rms, 0 takes the place of the mean.  The add_ forms normalise x + r, which is an output too.
+ * x, r, y, sum: (batch, channels, length), w, b: (channels).  Saved: delta, rstd (batch, groups); rms
+ * has no b and no delta.  dim: batch, groups, channels, length, has_w, has_b.  f: eps. */
+
+/* Slots: x [r] w [b] | y [sum] [delta] rstd; 0 stands for those that are not there. */
+typedef struct { int w, b, y, sum, delta, rstd; } row_slots;
+
+static inline row_slots row_slots_of(int rms, int add)
+{
+    const int w = 1 + add, y = w + 2 - rms, sum = y + add;
+    return (row_slots){w, rms ? 0 : w + 1, y, add ? sum : 0, rms ? 0 : sum + 1, sum + 2 - rms};
+}
+
+static inline norm row_norm(const fnn_call *c, int rms, int add)
+{
+    const int64_t *d = c->dim;
+    const row_slots at = row_slots_of(rms, add);
+    const float *x = c->buf[at.sum];
+    return (norm){.batch = d[0], .groups = d[1], .channels = d[2], .length = d[3], .x = x,
+                  .pivot = rms ? NULL : x, .pivot_step = d[2] / larger(d[1], 1) * d[3],
+                  .delta = rms ? NULL : c->buf[at.delta], .rstd = c->buf[at.rstd],
+                  .w = d[4] ? c->buf[at.w] : NULL, .b = d[5] ? c->buf[at.b] : NULL};
+}
+
+VEC void rows_fwd(const fnn_call *c, int rms, int add)
+{
+    const norm t = row_norm(c, rms, add);
+    const row_slots at = row_slots_of(rms, add);
+    const int64_t width = t.channels / larger(t.groups, 1), n = width * t.length;
+    const int64_t lines = t.length == 1 ? 1 : width, len = t.length == 1 ? width : t.length;
+    float *y = c->buf[at.y], *delta = rms ? NULL : c->buf[at.delta], *rstd = c->buf[at.rstd];
+    FNN_FOR
+    for (int64_t row = 0; row < t.batch * t.groups; row++) {
+        const float *x = t.x + row * n;
+        if (add) {
+            const float *a = (const float *)c->buf[0] + row * n, *r = (const float *)c->buf[1] + row * n;
+            float *sum = (float *)c->buf[at.sum] + row * n;
+            for (int64_t i = 0; i < n; i += FNN_LANES) {
+                const int m = lanes_of(n - i);
+                vf_put(sum + i, vf_add(vf_get(a + i, m), vf_get(r + i, m)), m);
+            }
+        }
+        const float pivot = rms || !n ? 0.0f : *x;
+        const float shift = rms || !n ? 0.0f : run_sum(FOLD_DIFFS, x, n, pivot) / (float)n;
+        const float var = n ? run_sum(FOLD_SQUARES, x, n, pivot + shift) / (float)n : 0.0f;
+        if (!rms) delta[row] = shift;
+        rstd[row] = 1.0f / __builtin_sqrtf(var + c->f[0]);
+        const int64_t b = row / t.groups, first = row % t.groups * width;
+        for (int64_t k = 0; k < lines; k++) {
+            const line l = line_at(&t, b, first + k);
+            line_fwd(&l, y + row * n + k * len, len);
+        }
+    }
+}
+
+/* dx of one row: c1 and c2 are the means of dy w and of dy w x^. */
+VEC void row_bwd(const norm *t, int64_t b, int64_t first, int64_t width, int rms, const target *to)
+{
+    const int64_t lines = t->length == 1 ? 1 : width, len = t->length == 1 ? width : t->length;
+    const int64_t at = (b * t->channels + first) * t->length;
+    dots sum = {0, 0};
+    for (int64_t k = 0; k < lines; k++) {
+        const line l = line_at(t, b, first + k);
+        const dots part = line_dots(&l, len, 1);
+        sum.g += part.g;
+        sum.hat += part.hat;
+    }
+    const double n = (double)(width * t->length);
+    const float c1 = rms ? 0.0f : (float)(sum.g / n), c2 = (float)(sum.hat / n);
+    for (int64_t k = 0; k < lines; k++) {
+        const line l = line_at(t, b, first + k);
+        line_bwd(&l, (operand){&c1, 0}, (operand){&c2, 0}, to, at + k * len, len);
+    }
+}
+
+/* db, dw (channels lo to hi of the line's group) += what item b gives. */
+VEC void affine_add(const norm *t, int64_t b, int64_t lo, int64_t hi, float *db, float *dw)
+{
+    if (t->length == 1) {
+        const line l = line_at(t, b, lo);
+        line_add(&l, db, dw, hi - lo);
+        return;
+    }
+    for (int64_t ch = lo; ch < hi; ch++) {
+        const line l = line_at(t, b, ch);
+        const dots sum = line_dots(&l, t->length, 0);
+        db[ch - lo] += (float)sum.g;
+        dw[ch - lo] += (float)sum.hat;
+    }
+}
+
+/* Items in a slab: enough of them that their sums, written once, hardly count. */
+static inline int64_t row_slab(const norm *t, int64_t width)
+{
+    const int64_t least = t->length == 1 ? 16 : 1;
+    const int64_t wanted = 32768 / larger(t->channels / t->groups * t->length, 1);
+    return larger(ceil_div(t->batch, slab_room(width)), smaller(64, larger(least, wanted)));
+}
+
+/* The gradients where only the sum was used. */
+static void only_sum(const fnn_call *c, const norm *t, const target *to, float *dw, float *db)
+{
+    const int64_t n = t->batch * t->channels * t->length;
+    FOR_VECTORS(n, i) {
+        const int m = lanes_of(n - i);
+        const vf d = vf_get(to->dsum + i, m);
+        put_grad(to->dx, to->acc_x, i, d, m);
+        put_grad(to->dr, to->acc_r, i, d, m);
+    }
+    FOR_VECTORS(t->channels, i) {
+        const int m = lanes_of(t->channels - i);
+        put_grad(dw, c->acc >> 2 & 1, i, vf_zero(), m);
+        put_grad(db, c->acc >> 3 & 1, i, vf_zero(), m);
+    }
+}
+
+VEC void rows_bwd(const fnn_call *c, const fnn_scratch *s, int rms, int add)
+{
+    norm t = row_norm(c, rms, add);
+    const row_slots at = row_slots_of(rms, add);
+    float *dw = c->dim[4] ? c->grad[at.w] : NULL, *db = c->dim[5] ? c->grad[at.b] : NULL;
+    float *parts = s->shared;
+    const target to = {.dx = c->grad[0], .acc_x = c->acc & 1, .before = add,
+                       .dr = add ? c->grad[1] : NULL, .acc_r = c->acc >> 1 & 1,
+                       .dsum = add ? c->grad[at.sum] : NULL};
+    const int64_t width = t.channels / larger(t.groups, 1);
+    const int affine = dw || db;
+    t.dy = c->grad[at.y];
+    if (!t.dy) {                            /* nobody used y */
+        only_sum(c, &t, &to, dw, db);
+        return;
+    }
+    for (int64_t c0 = 0; c0 < t.channels; c0 += NORM_WINDOW) {
+        const int64_t window = smaller(NORM_WINDOW, t.channels - c0), step = row_slab(&t, window);
+        const int64_t slabs = ceil_div(t.batch, step);
+        FNN_FOR
+        for (int64_t k = 0; k < slabs * t.groups; k++) {
+            const int64_t slab = k / t.groups, first = k % t.groups * width;
+            const int64_t lo = larger(first, c0), hi = smaller(first + width, c0 + window);
+            const int64_t end = smaller(t.batch, (slab + 1) * step);
+            float *part = parts + slab * 2 * window + lo - c0;
+            if (affine && lo < hi) {
+                memset(part, 0, (size_t)(hi - lo) * sizeof *part);
+                memset(part + window, 0, (size_t)(hi - lo) * sizeof *part);
+            }
+            for (int64_t b = slab * step; b < end; b++) {
+                if (c0 == 0 && (to.dx || to.dr)) row_bwd(&t, b, first, width, rms, &to);
+                if (affine && lo < hi) affine_add(&t, b, lo, hi, part, part + window);
+            }
+        }
+        if (!affine) return;
+        FNN_FOR
+        for (int64_t j = 0; j < window; j += FNN_LANES) {
+            const int m = lanes_of(window - j);
+            const pair sum = join_slabs(parts, slabs, window, j, m);
+            put_grad(dw, c->acc >> at.w & 1, c0 + j, sum.w, m);
+            if (!rms) put_grad(db, c->acc >> at.b & 1, c0 + j, sum.b, m);
+        }
+    }
+}
+
+static void layer_norm_fwd(const fnn_call *c, const fnn_scratch *s) { (void)s; rows_fwd(c, 0, 0); }
+static void layer_norm_bwd(const fnn_call *c, const fnn_scratch *s) { rows_bwd(c, s, 0, 0); }
+
+static void add_layer_norm_fwd(const fnn_call *c, const fnn_scratch *s) { (void)s; rows_fwd(c, 0, 1); }
+static void add_layer_norm_bwd(const fnn_call *c, const fnn_scratch *s) { rows_bwd(c, s, 0, 1); }
+
+static void rms_norm_fwd(const fnn_call *c, const fnn_scratch *s) { (void)s; rows_fwd(c, 1, 0); }
+static void rms_norm_bwd(const fnn_call *c, const fnn_scratch *s) { rows_bwd(c, s, 1, 0); }
+
+static void add_rms_norm_fwd(const fnn_call *c, const fnn_scratch *s) { (void)s; rows_fwd(c, 1, 1); }
+static void add_rms_norm_bwd(const fnn_call *c, const fnn_scratch *s) { rows_bwd(c, s, 1, 1); }
+
+static void group_norm_fwd(const fnn_call *c, const fnn_scratch *s) { (void)s; rows_fwd(c, 0, 0); }
+static void group_norm_bwd(const fnn_call *c, const fnn_scratch *s) { rows_bwd(c, s, 0, 0); }
+
+/* ---- batch_norm, batch_norm_eval ----
+ * Mean and variance of a channel in all items, or the running ones; y = x^ w + b + r, or relu of it.
+ * x, r, y: (batch, channels, length), w, b, running mean and variance: (channels), count: () int64.
+ * Images whose channels lie side by side are rows: batch N H W, length 1.
+ * dim: batch, channels, length, has_w, has_b, has_r, relu; batch_norm: then has_running, has_count,
+ * cumulative.  f: eps, momentum.  In training the statistics move by momentum, or by 1 / count where
+ * cumulative, towards those of the batch, the variance as batch length / (batch length - 1) of it. */
+
+/* Slots: x w b r, running mean and variance, count | y, delta, rstd.  In batch_norm_eval: ... | y, rstd */
+static inline norm column_norm(const fnn_call *c, int eval)
+{
+    const int64_t *d = c->dim;
+    const int one = d[1] == 1;              /* a single channel is one line */
+    return (norm){.batch = one ? smaller(d[0], 1) : d[0], .groups = 1, .channels = d[1],
+                  .length = one ? d[0] * d[2] : d[2], .columns = 1,
+                  .x = c->buf[0], .r = d[5] ? c->buf[3] : NULL, .relu = (int)d[6],
+                  .pivot = c->buf[eval ? 4 : 0], .pivot_step = eval || one ? 1 : d[2],
+                  .delta = eval ? NULL : c->buf[8], .rstd = c->buf[eval ? 7 : 9],
+                  .w = d[3] ? c->buf[1] : NULL, .b = d[4] ? c->buf[2] : NULL};
+}
+
+/* Lines of the window at c0: all channels of an item side by side, or channel by channel. */
+typedef struct { int64_t count, len, task; } lines;
+static inline lines lines_of(const norm *t, int64_t window)
+{
+    const int rows = t->length == 1;
+    const int64_t count = rows ? 1 : window, len = rows ? window : t->length;
+    return (lines){count, len, larger(1, GRAIN / larger(len, 1))};
+}
+
+static void columns_fwd(const norm *t, float *y)
+{
+    const lines l = lines_of(t, t->channels);
+    const int64_t n = t->batch * l.count;
+    FNN_FOR
+    for (int64_t k = 0; k < n; k += l.task)
+        for (int64_t i = k; i < smaller(n, k + l.task); i++) {
+            const line a = line_at(t, i / l.count, i % l.count);
+            line_fwd(&a, y + i * l.len, l.len);
+        }
+}
+
+/* n_b more numbers with this mean and these squares around it join n. */
+VEC void merge(vf *mean, vf *squares, float n, vf mean_b, vf squares_b, float n_b)
+{
+    const vf apart = vf_sub(mean_b, *mean), share = vf_set1(n_b / (n + n_b));
+    const vf between = vf_mul(vf_mul(apart, apart), vf_mul(vf_set1(n), share));
+    *squares = vf_add(vf_add(*squares, squares_b), between);
+    *mean = vf_fma(apart, share, *mean);
+}
+
+/* Of items lo.. and `cols` channels from ch on, length 1: mean - pivot, and squares around it. */
+VEC void slab_of_rows(const norm *t, int64_t lo, int64_t rows, int64_t ch, int cols, float *mean,
+                      float *squares, float *centre)
+{
+    const int64_t step = t->channels;
+    const float *x = t->x + lo * step + ch, *pivot = t->pivot + ch;
+    if (step < FNN_LANES) fold_narrow(FOLD_DIFFS, x, rows, cols, x, mean, 0);
+    else fold_rows(FOLD_DIFFS, x, rows, step, cols, x, mean, 0);
+    for (int j = 0; j < cols; j += FNN_LANES) {
+        const int m = lanes_of(cols - j);
+        const vf first = vf_get(x + j, m), shift = vf_div(vf_get(mean + j, m), vf_set1((float)rows));
+        vf_put(centre + j, vf_add(first, shift), m);
+        vf_put(mean + j, vf_add(vf_sub(first, vf_get(pivot + j, m)), shift), m);
+    }
+    if (step < FNN_LANES) fold_narrow(FOLD_SQUARES, x, rows, cols, centre, squares, 0);
+    else fold_rows(FOLD_SQUARES, x, rows, step, cols, centre, squares, 0);
+}
+
+/* The same of one channel, length > 1: item by item. */
+VEC void slab_of_planes(const norm *t, int64_t lo, int64_t items, int64_t ch, float *mean,
+                        float *squares)
+{
+    const int64_t len = t->length;
+    const float pivot = t->pivot[ch * t->pivot_step];
+    vf m = vf_zero(), q = vf_zero();
+    for (int64_t i = 0; i < items; i++) {
+        const float *x = t->x + ((lo + i) * t->channels + ch) * len;
+        const float shift = run_sum(FOLD_DIFFS, x, len, *x) / (float)len;
+        const float around = run_sum(FOLD_SQUARES, x, len, *x + shift);
+        const vf mean_b = vf_set1((*x - pivot) + shift), squares_b = vf_set1(around);
+        if (i == 0) m = mean_b, q = squares_b;
+        else merge(&m, &q, (float)(i * len), mean_b, squares_b, (float)len);
+    }
+    vf_put(mean, m, 1);
+    vf_put(squares, q, 1);
+}
+
+static inline int64_t column_slab(const norm *t, int64_t window)
+{
+    if (t->length == 1) return fold_step(t->batch, 2 * window);
+    return larger(1, ceil_div(t->batch, slab_room(window)));
+}
+
+/* Channels j.. of the window: slabs merged two by two into slab 0. */
+VEC void merge_slabs(float *parts, int64_t slabs, int64_t window, int64_t j, int m, int64_t each,
+                     int64_t all)
+{
+    for (int64_t step = 1; step < slabs; step *= 2)
+        for (int64_t i = 0; i + step < slabs; i += 2 * step) {
+            float *a = parts + 2 * window * i + j, *b = a + 2 * window * step;
+            const int64_t n_b = smaller(step * each, all - (i + step) * each);
+            vf mean = vf_get(a, m), squares = vf_get(a + window, m);
+            merge(&mean, &squares, (float)(step * each), vf_get(b, m), vf_get(b + window, m), (float)n_b);
+            vf_put(a, mean, m);
+            vf_put(a + window, squares, m);
+        }
+}
+
+/* running += (now - running) momentum */
+VEC void move_running(float *running, float momentum, vf now, int m)
+{
+    const vf kept = vf_mul(vf_get(running, m), vf_set1(1.0f - momentum));
+    vf_put(running, vf_fma(now, vf_set1(momentum), kept), m);
+}
+
+/* delta and rstd of all channels, and the running statistics.  batch length > 1. */
+static void column_statistics(const fnn_call *c, const fnn_scratch *s, const norm *t)
+{
+    const int64_t all = t->batch * t->length, *d = c->dim;
+    int64_t *count = d[8] ? c->buf[6] : NULL;
+    const float momentum = d[9] ? 1.0f / (float)(*count + 1) : c->f[1];
+    float *parts = s->shared, *delta = c->buf[8], *rstd = c->buf[9];
+    FNN_BARRIER                             /* all have read count */
+    for (int64_t c0 = 0; c0 < t->channels; c0 += NORM_WINDOW) {
+        const int64_t window = smaller(NORM_WINDOW, t->channels - c0), step = column_slab(t, window);
+        const int64_t slabs = ceil_div(t->batch, step), width = t->length == 1 ? FOLD_WIDE : 1;
+        const int64_t blocks = ceil_div(window, width);
+        FNN_FOR
+        for (int64_t k = 0; k < slabs * blocks; k++) {
+            const int64_t slab = k / blocks, j = k % blocks * width, lo = slab * step;
+            const int64_t items = smaller(step, t->batch - lo);
+            float *mean = parts + slab * 2 * window + j, *squares = mean + window;
+            const int cols = (int)smaller(width, window - j);
+            if (t->length == 1) slab_of_rows(t, lo, items, c0 + j, cols, mean, squares, s->local);
+            else slab_of_planes(t, lo, items, c0 + j, mean, squares);
+        }
+        FNN_FOR
+        for (int64_t j = 0; j < window; j += FNN_LANES) {
+            const int m = lanes_of(window - j);
+            const int64_t ch = c0 + j;
+            merge_slabs(parts, slabs, window, j, m, step * t->length, all);
+            const vf shift = vf_get(parts + j, m), squares = vf_get(parts + window + j, m);
+            const vf var = vf_div(squares, vf_set1((float)all));
+            vf_put(delta + ch, shift, m);
+            vf_put(rstd + ch, vf_div(vf_set1(1.0f), vf_sqrt(vf_add(var, vf_set1(c->f[0])))), m);
+            if (!d[7]) continue;
+            float pivot[FNN_LANES] = {0};
+            for (int i = 0; i < m; i++) pivot[i] = t->pivot[(ch + i) * t->pivot_step];
+            const vf unbiased = vf_div(squares, vf_set1((float)(all - 1)));
+            move_running((float *)c->buf[4] + ch, momentum, vf_add(vf_load(pivot), shift), m);
+            move_running((float *)c->buf[5] + ch, momentum, unbiased, m);
+        }
+    }
+}
+
+static void batch_norm_fwd(const fnn_call *c, const fnn_scratch *s)
+{
+    const norm t = column_norm(c, 0);
+    if (t.batch * t.length > 0) {
+        column_statistics(c, s, &t);
+    } else {
+        const size_t bytes = sizeof(float) * (size_t)t.channels;
+        FNN_SINGLE
+        {
+            memset(c->buf[8], 0, bytes);
+            memset(c->buf[9], 0, bytes);
+        }
+    }
+    FNN_SINGLE
+    if (c->dim[8]) ++*(int64_t *)c->buf[6];
+    columns_fwd(&t, c->buf[7]);
+}
+
+/* Gradients by the window: the sums of dz and dz x^, then dx from them. */
+static void columns_bwd(const fnn_call *c, const fnn_scratch *s, norm t, int eval)
+{
+    const target to = {.dx = c->grad[0], .acc_x = c->acc & 1, .dr = t.r ? c->grad[3] : NULL,
+                       .acc_r = c->acc >> 3 & 1};
+    float *dw = t.w ? c->grad[1] : NULL, *db = t.b ? c->grad[2] : NULL, *parts = s->shared;
+    const float n = (float)(t.batch * t.length);
+    t.dy = c->grad[eval ? 6 : 7];
+    for (int64_t c0 = 0; c0 < t.channels; c0 += NORM_WINDOW) {
+        const int64_t window = smaller(NORM_WINDOW, t.channels - c0), step = column_slab(&t, window);
+        const int64_t slabs = ceil_div(t.batch, step), width = t.length == 1 ? FOLD_WIDE : 1;
+        const int64_t blocks = ceil_div(window, width);
+        FNN_FOR
+        for (int64_t k = 0; k < slabs * blocks; k++) {
+            const int64_t slab = k / blocks, j = k % blocks * width, cols = smaller(width, window - j);
+            float *part = parts + slab * 2 * window + j;
+            memset(part, 0, (size_t)cols * sizeof *part);
+            memset(part + window, 0, (size_t)cols * sizeof *part);
+            for (int64_t b = slab * step; b < smaller(t.batch, (slab + 1) * step); b++)
+                affine_add(&t, b, c0 + j, c0 + j + cols, part, part + window);
+        }
+        FNN_FOR
+        for (int64_t j = 0; j < window; j += FNN_LANES) {
+            const int m = lanes_of(window - j);
+            const pair sum = join_slabs(parts, slabs, window, j, m);
+            put_grad(dw, c->acc >> 1 & 1, c0 + j, sum.w, m);
+            put_grad(db, c->acc >> 2 & 1, c0 + j, sum.b, m);
+            const vf w = t.w ? vf_get(t.w + c0 + j, m) : vf_set1(1.0f);
+            const vf scale = eval ? vf_zero() : vf_div(w, vf_set1(n));
+            vf_put(parts + j, vf_mul(sum.b, scale), m);
+            vf_put(parts + window + j, vf_mul(sum.w, scale), m);
+        }
+        const lines l = lines_of(&t, window);
+        if (to.dx || to.dr) {
+            FNN_FOR
+            for (int64_t k = 0; k < t.batch * l.count; k += l.task)
+                for (int64_t i = k; i < smaller(t.batch * l.count, k + l.task); i++) {
+                    const int64_t b = i / l.count, ch = c0 + i % l.count;
+                    const line a = line_at(&t, b, ch);
+                    const operand c1 = {parts + ch - c0, t.length == 1};
+                    const operand c2 = {c1.at + window, t.length == 1};
+                    line_bwd(&a, c1, c2, &to, (b * t.channels + ch) * t.length, l.len);
+                }
+        }
+    }
+}
+
+static void batch_norm_bwd(const fnn_call *c, const fnn_scratch *s)
+{
+    columns_bwd(c, s, column_norm(c, 0), 0);
+}
+
+static void batch_norm_eval_fwd(const fnn_call *c, const fnn_scratch *s)
+{
+    const norm t = column_norm(c, 1);
+    const float *var = c->buf[5];
+    float *rstd = c->buf[7];
+    (void)s;
+    FOR_VECTORS(t.channels, i) {
+        const int m = lanes_of(t.channels - i);
+        const vf v = vf_add(vf_get(var + i, m), vf_set1(c->f[0]));
+        vf_put(rstd + i, vf_div(vf_set1(1.0f), vf_sqrt(v)), m);
+    }
+    columns_fwd(&t, c->buf[6]);
+}
+
+static void batch_norm_eval_bwd(const fnn_call *c, const fnn_scratch *s)
+{
+    columns_bwd(c, s, column_norm(c, 1), 1);
+}
+
+#endif
