@@ -322,6 +322,25 @@ def test_layers_are_their_functions():
     np.testing.assert_array_equal(nn.Fold(6, 2, stride=2)(columns).numpy(), x.numpy())
 
 
+@pytest.mark.parametrize("op", [
+    lambda x: fastnn.nn.functional.interpolate(x, (9, 4), mode="bilinear"),
+    lambda x: fastnn.nn.functional.interpolate(x, scale_factor=2),
+    lambda x: fastnn.cat([x, 2 * x, x], 1),
+])
+def test_images_keep_their_order(op):
+    """What a convolution made stays channels last, with the values and gradients of a plain one."""
+    x = fastnn.tensor(images(2, 4, 6, 6), requires_grad=True)
+    one = fastnn.tensor(np.eye(4, dtype=np.float32)[:, :, None, None])
+    y = op(fastnn.nn.functional.conv2d(x, one))
+    assert fastnn._core.is_channels_last(y)
+    (y * y).sum().backward()
+    found, x.grad = x.grad.numpy(), None
+    plain = op(x)
+    np.testing.assert_array_equal(y.detach().numpy(), plain.detach().numpy())
+    (plain * plain).sum().backward()
+    np.testing.assert_allclose(found, x.grad.numpy(), rtol=16 * U)
+
+
 @pytest.mark.parametrize("layer, shape", [(fastnn.nn.Dropout2d, (50, 40, 3, 5)),
                                           (fastnn.nn.Dropout1d, (50, 40, 7))])
 def test_whole_channels_are_dropped(layer, shape):

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .._core import OPS, Tensor, as_tensor, call
+from .._core import (
+    OPS,
+    Tensor,
+    as_tensor,
+    call,
+    channels_last,
+    from_channels_last,
+    is_channels_last,
+)
 from ..errors import LimitError, ShapeError
 from .checks import need_float32, need_int
 from .creation import full
@@ -65,8 +73,12 @@ def interpolate(
         tables = [*_taps("nearest", 1, 1, 1.0), *tables]
     h, w = (1, *sides)[-2:]
     rows, columns = (1, *sizes)[-2:]
-    return call(INTERPOLATE, (x, *tables), ((*x.shape[:2], *sizes),),
-                (x.shape[0] * x.shape[1], h, w, 1, rows, columns))
+    n, c = x.shape[:2]
+    if x.ndim == 4 and is_channels_last(x):
+        y = call(INTERPOLATE, (channels_last(x), *tables), ((n, *sizes, c),),
+                 (n, h, w, c, rows, columns))
+        return from_channels_last(y)
+    return call(INTERPOLATE, (x, *tables), ((n, c, *sizes),), (n * c, h, w, 1, rows, columns))
 
 
 def _target(

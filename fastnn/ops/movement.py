@@ -7,7 +7,17 @@ from math import prod
 from typing import Any
 
 from .. import _core
-from .._core import OPS, Tensor, add_method, as_tensor, call, view
+from .._core import (
+    OPS,
+    Tensor,
+    add_method,
+    as_tensor,
+    call,
+    channels_last,
+    from_channels_last,
+    is_channels_last,
+    view,
+)
 from ..errors import ShapeError
 from .cast import as_operand, common_dtype
 from .checks import need_axis, need_int, need_shape
@@ -408,7 +418,10 @@ def cat(tensors: Any, dim: int = 0, *, axis: int | None = None) -> Tensor:
     """
     xs = _same_dtype("cat", tensors)
     d = dim if axis is None else axis
-    return _join(xs, _cat_plan(tuple([x.shape for x in xs]), d, xs[0].dtype.itemsize))
+    plan = _cat_plan(tuple([x.shape for x in xs]), d, xs[0].dtype.itemsize)
+    if d == 1 and all(is_channels_last(x) for x in xs):     # images keep their order
+        return from_channels_last(cat([channels_last(x) for x in xs], -1))
+    return _join(xs, plan)
 
 
 @kept
