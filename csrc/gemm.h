@@ -62,16 +62,23 @@ typedef struct {
  * KC: k per block.  A packed row panel, KC x 16 floats (24 KB), stays in L1 while B streams by.
  * NC: columns per block; more if k is shorter.  KC x NC floats of packed B (720 KB) are 3/4 of a
  *     1 MB L2.
+ * HELD: floats of A that stay in L2 (512 KB) where a block of A stays instead, up to HELD_K of k:
+ *     a column panel of B (128 KB) is there, too.
  * GROUP: row panels of A that are packed together (96 KB).
  * PANEL: floats of a packed column panel that is used up before the next one is packed (16 KB): it
  *     stays in L1 together with the rows of A.
- * NR: columns of the tallest tile, AR: row length of a packed row panel. */
+ * NR: columns of the tallest tile, AR: row length of a packed row panel.
+ * ALIAS: rows so many floats apart share one set of L1, which has WAYS lines. */
 #define GEMM_KC 384
 #define GEMM_NC 480
+#define GEMM_HELD (1 << 17)
+#define GEMM_HELD_K 1024
 #define GEMM_GROUP (64 / GEMM_AR)
 #define GEMM_PANEL 4096
 #define GEMM_NR (gemm_nv[GEMM_MR - 1] * VEC_W)
 #define GEMM_AR ((GEMM_MR + VEC_W - 1) / VEC_W * VEC_W)
+#define L1_ALIAS 1024
+#define L1_WAYS 8
 
 static inline int64_t gemm_min(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t gemm_max(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -86,7 +93,6 @@ static inline int64_t gemm_equal(int64_t n, int64_t most, int64_t unit)
 
 /* A weight whose products are to be taken many times is kept in panels of GEMM_PANEL_W columns of
  * op(B) by all of k, whatever the ISA: [panel][k][GEMM_PANEL_W], absent columns 0.  b: (n,k). */
-#define GEMM_PANEL_W 32
 static void gemm_pack_panel(float *panel, const float *b, int64_t ldb, int64_t n, int64_t k)
 {
     n = gemm_min(n, GEMM_PANEL_W);
@@ -190,8 +196,9 @@ static void gemm_few_columns(const fnn_gemm *g)
 typedef struct {
     int64_t j0, j1, p0, p1;
     int64_t panels;       /* of rows                                                      */
+    int64_t held;         /* row panels that packed_a holds: all of them, or GEMM_GROUP   */
     int nv;               /* width of a tile in vectors                                   */
-    float *packed_a;      /* GEMM_GROUP row panels; NULL: A is used in place              */
+    float *packed_a;      /* row panels; NULL: A is used in place                         */
     float *packed_b;      /* column panels of nv VEC_W; NULL: B or its panels are used in place */
 } gemm_block;
 
@@ -205,22 +212,22 @@ static inline int64_t gemm_row(const fnn_gemm *g, const gemm_block *r, int64_t p
  * of memory at a time: those of one panel do not even fill a cache line, each on another page. */
 static const float *gemm_packed_a(const fnn_gemm *g, const gemm_block *r, int64_t panel)
 {
-    float *packed = r->packed_a + panel % GEMM_GROUP * (GEMM_KC * GEMM_AR);
-    const int64_t k = r->p1 - r->p0;
+    const int64_t k = r->p1 - r->p0, together = g->ta ? GEMM_GROUP : 1;
+    const int64_t end = gemm_min(panel + together, r->panels);
+    float *packed = r->packed_a + panel % r->held * k * GEMM_AR;
+    if (panel % together > 0 || (r->held == r->panels && r->j0 > 0))
+        return packed;
     if (g->source) {
         const int64_t i = gemm_row(g, r, panel), mr = gemm_row(g, r, panel + 1) - i;
         g->source->pack(g->source, packed, g->first + i, mr, r->p0, k);
         return packed;
     }
-    const int64_t end = g->ta ? gemm_min(panel + GEMM_GROUP, r->panels) : panel + 1;
-    if (g->ta && panel % GEMM_GROUP > 0)
-        return packed;
     for (int64_t p = 0, n; p < k; p += n) {
         n = g->ta ? gemm_min(k - p, SQ) : k;
         for (int64_t q = panel; q < end; q++) {
             const int64_t i = gemm_row(g, r, q), mr = gemm_row(g, r, q + 1) - i;
             const float *a = g->a + (g->ta ? (r->p0 + p) * g->lda + i : i * g->lda + r->p0);
-            float *to = packed + (q - panel) * (GEMM_KC * GEMM_AR) + p * GEMM_AR;
+            float *to = packed + ((q - panel) * k + p) * GEMM_AR;
             (g->ta ? gemm_pack_rows : gemm_pack_across)(to, GEMM_AR, a, g->lda, mr, n);
         }
     }
@@ -244,7 +251,8 @@ static void gemm_row_panel(const fnn_gemm *g, const gemm_block *r, int64_t panel
     const int64_t i0 = gemm_row(g, r, panel), mr = gemm_row(g, r, panel + 1) - i0;
     const int64_t k = r->p1 - r->p0, w = r->nv * VEC_W;
     const int by_row = !g->ta && !r->packed_a, fill = g->tb && panel == 0;
-    gemm_tile t = {.k = k, .ai = g->lda, .ak = g->lda, .ldb = g->ldb, .ldc = g->ldc};
+    gemm_tile t = {.k = k, .ai = g->lda, .ak = g->lda, .ldb = g->ldb, .next = GEMM_PANEL_W,
+                   .ldc = g->ldc};
     t.a = g->a + (g->ta ? r->p0 * g->lda + i0 : i0 * g->lda + r->p0);
     if (r->packed_a) {
         t.a = gemm_packed_a(g, r, panel);
@@ -256,6 +264,7 @@ static void gemm_row_panel(const fnn_gemm *g, const gemm_block *r, int64_t panel
             const int64_t lane = j % GEMM_PANEL_W;
             t.b = g->panels + (j - lane) * g->k + r->p0 * GEMM_PANEL_W + lane;
             t.ldb = GEMM_PANEL_W;
+            t.next = g->k * GEMM_PANEL_W;
         } else if (r->packed_b) {
             const int64_t lane = (j - r->j0) % w;
             float *panel_b = r->packed_b + (j - r->j0 - lane) * k;
@@ -295,35 +304,39 @@ static void gemm_serial(const fnn_gemm *g, float *scratch)
     /* A short chain is all stores to C; if ldc is a multiple of 4 KB the rows of a panel share one
      * set of L1, which has 8 ways. */
     const int64_t panels = gemm_ceil(g->m, g->k <= 16 ? gemm_min(GEMM_MR, 7) : GEMM_MR);
-    const int widest = gemm_nv[gemm_ceil(g->m, panels) - 1];
-    const int nv = g->panels ? (int)gemm_min(widest, GEMM_PANEL_W / VEC_W) : widest;
-    /* Packing A pays from four panels of B on; a single row is contiguous anyway.  B is packed if
-     * it is transposed, or read by more than eight row panels: then less of the TLB is needed.
-     * Up to two row panels use a packed panel of B up while it is in L1. */
-    const int used_up = !g->panels && g->tb && panels <= 2;
-    const int64_t longest = used_up ? GEMM_PANEL / (nv * VEC_W)
+    const int64_t rows = gemm_ceil(g->m, panels), nv = gemm_nv[rows - 1];
+    /* Either all rows of A stay in half of L2, over as much of k as fits, and B passes by, a column
+     * panel at a time unless rows of B must be read; or a block of B stays, and row panels pass. */
+    const int64_t fits = GEMM_HELD / (panels * GEMM_AR);
+    const int hold_a = fits >= 2 * GEMM_KC, by_panel = hold_a && (g->tb || g->panels);
+    const int64_t longest = by_panel && !g->panels && panels <= 2 ? GEMM_PANEL / (nv * VEC_W)
+                          : hold_a ? gemm_min(fits, GEMM_HELD_K)
                           : g->n <= 2 * GEMM_NR && !g->source ? 2 * GEMM_KC     /* A is read twice */
                           : GEMM_KC;
     const int64_t kc = gemm_equal(g->k, longest, 8);
-    const int64_t most = GEMM_KC * GEMM_NC / gemm_max(kc, 1) / GEMM_NR * GEMM_NR;
+    const int64_t most = (hold_a ? GEMM_HELD / 2 : GEMM_KC * GEMM_NC) / gemm_max(kc, 1);
     const int64_t unit = gemm_max(GEMM_NR, g->panels ? GEMM_PANEL_W : 0);
-    const int64_t nc = used_up ? nv * VEC_W : gemm_equal(g->n, most, unit);
-    const int pack_a = g->source || ((g->ta || g->m > 1) && nc > 4 * GEMM_NR);
+    const int64_t nc = by_panel ? nv * VEC_W : gemm_equal(g->n, most / GEMM_NR * GEMM_NR, unit);
+    /* Packing A pays from four panels of B on, if A is transposed or its rows share a set of L1.
+     * B is packed if it is transposed, or read by more than eight row panels: then less of the TLB
+     * is needed. */
+    const int shared = g->ta || (rows > L1_WAYS && g->lda % L1_ALIAS == 0);
+    const int pack_a = g->source || (g->n > 4 * GEMM_NR && shared);
     const int pack_b = !g->panels && (g->tb || panels > 8);
-    gemm_block r = {.panels = panels, .nv = nv, .packed_a = pack_a ? scratch : NULL,
-                    .packed_b = pack_b ? scratch + GEMM_GROUP * GEMM_KC * GEMM_AR : NULL};
-    for (r.j0 = 0; r.j0 < g->n; r.j0 = r.j1) {
-        r.j1 = gemm_min(r.j0 + nc, g->n);
-        r.p0 = 0;
-        do {                                /* once if k is 0 */
-            r.p1 = gemm_min(r.p0 + kc, g->k);
+    gemm_block r = {.panels = panels, .held = hold_a ? panels : GEMM_GROUP, .nv = (int)nv,
+                    .packed_a = pack_a ? scratch : NULL};
+    r.packed_b = pack_b ? scratch + pack_a * r.held * kc * GEMM_AR : NULL;
+    do {                                    /* once if k is 0 */
+        r.p1 = gemm_min(r.p0 + kc, g->k);
+        for (r.j0 = 0; r.j0 < g->n; r.j0 = r.j1) {
+            r.j1 = gemm_min(r.j0 + nc, g->n);
             if (pack_b && !g->tb)
                 gemm_packed_b(g, &r);
             for (int64_t i = 0; i < panels; i++)
                 gemm_row_panel(g, &r, i);
-            r.p0 = r.p1;
-        } while (r.p0 < g->k);
-    }
+        }
+        r.p0 = r.p1;
+    } while (r.p0 < g->k);
 }
 
 /* The rows i0..i1 and columns j0..j1 of g; j0 at the start of a panel, if B is in panels. */

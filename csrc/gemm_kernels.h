@@ -58,13 +58,17 @@ VEC void gemm_store_n(float *p, qf v, gemm_tail n)
 VEC qf gemm_load(const float *p) { return *(const qf_mem *)p; }
 VEC void gemm_store(float *p, qf v) { *(qf_mem *)p = v; }
 
+/* Columns of a panel of a weight that is kept packed, on every ISA; see gemm_pack_panel. */
+#define GEMM_PANEL_W 32
+
 /* One tile of C, (mr, nv VEC_W), over one block of k. */
 typedef struct {
     int64_t k;
     const float *a;       /* element (i, p) at a[i * ai + p * ak]; ai or ak is 1          */
     int64_t ai, ak;
-    const float *b;       /* row p at b + p * ldb                                         */
+    const float *b;       /* row p at b + p * ldb, GEMM_PANEL_W columns; the next ones ...  */
     int64_t ldb;
+    int64_t next;         /* ... so far behind: GEMM_PANEL_W if rows are contiguous       */
     float *c;
     int64_t ldc;
     const float *start;   /* the chains of row i start from start + i * lds; NULL: from 0 */
@@ -95,7 +99,7 @@ VEC void gemm_tile_run(const gemm_tile *t, const int mr, const int nv, const int
 {
     qf acc[GEMM_MR][8], b[8];
     const gemm_tail last = gemm_first(t->last);
-    const int64_t ak = by_row ? 1 : t->ak, ldb = t->ldb;
+    const int64_t ak = by_row ? 1 : t->ak, ldb = t->ldb, next = t->next;
     const float *a = t->a, *bp = t->b, *const end = a + t->k * ak;
     int64_t odd[GEMM_ODD];
 
@@ -119,9 +123,10 @@ VEC void gemm_tile_run(const gemm_tile *t, const int mr, const int nv, const int
         if (by_row)
             gemm_hide(odd, mr);
 #pragma GCC unroll 8
-        for (int v = 0; v < nv; v++)
-            b[v] = edge && v == nv - 1 ? gemm_load_n(bp + v * VEC_W, last)
-                                       : gemm_load(bp + v * VEC_W);
+        for (int v = 0; v < nv; v++) {
+            const float *bv = bp + v * VEC_W / GEMM_PANEL_W * next + v * VEC_W % GEMM_PANEL_W;
+            b[v] = edge && v == nv - 1 ? gemm_load_n(bv, last) : gemm_load(bv);
+        }
 #pragma GCC unroll 16
         for (int i = 0; i < mr; i++) {
             const qf x = q_set1(*(const float *)((const char *)a + gemm_to_row(odd, i)));
