@@ -250,7 +250,7 @@ cdef int take_places(Recorder r, int *index, long long m, long long *over) excep
             continue
         for j in range(2 * FNN_SLOTS):
             host = block_at(r, i, j)
-            if (host >= 0 and host != result and index[host] >= 0 and r.blocks[host].last == i
+            if (host >= 0 and index[host] >= 0 and r.blocks[host].first < i and r.blocks[host].last == i
                     and r.blocks[host].nbytes == r.blocks[result].nbytes and all_of_it(r, i, host)):
                 over[index[result]] = index[host]
                 break

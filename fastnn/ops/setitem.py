@@ -37,6 +37,8 @@ def _refuse_shape(value: tuple[int, ...], place: tuple[int, ...]) -> ShapeError:
 def _setitem(x: Tensor, key: Any, value: Any) -> None:
     """x[key] = value"""
     _core.check_writable("setitem", x)
+    if _core.is_recording() and _replayed(x, key, value):
+        return
     _core.untraceable("setitem")
     v = elements(value) if isinstance(value, Tensor) else np.asarray(value)
     if v.dtype.kind not in "iub" and not (v.dtype.kind == "f" and x.dtype.is_floating_point):
@@ -50,6 +52,24 @@ def _setitem(x: Tensor, key: Any, value: Any) -> None:
     except ValueError:
         raise _refuse_shape(v.shape, part[named].shape) from None
     _core.bump_version(x)
+
+
+def _replayed(x: Tensor, key: Any, value: Any) -> bool:
+    """The same by records, as a compiled step needs it: to places that Python knows, or one value
+    wherever a mask is true. False where the places are values of a tensor."""
+    if x.dtype.name not in ("float32", "int64"):
+        return False
+    value = as_tensor(value).to(x.dtype)
+    if isinstance(key, Tensor) and key.dtype.name == "bool" and value.numel() == 1:
+        if key.shape != x.shape[:key.ndim]:
+            return False                # as an error
+        mask = reshape(key, key.shape + (1,) * (x.ndim - key.ndim))
+        copy_(x, where(mask, reshape(value, ()), x))
+        return True
+    if any(isinstance(k, Tensor) for k in (key if isinstance(key, tuple) else (key,))):
+        return False
+    _recorded(x, key, value)
+    return True
 
 
 def _recorded(x: Tensor, key: Any, value: Tensor) -> None:
