@@ -60,6 +60,7 @@ from .ops.pointwise import *
 from .ops.random import *
 from .ops.reduce import *
 from .ops.sorting import *
+from .profiler import profile
 from .replay import compile
 from .serialization import load, save
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 from . import _core
@@ -52,6 +53,17 @@ def default_threads() -> int:
         cpus = os.cpu_count() or 1
     quota = cpu_quota()
     return max(1, min(cpus, int(quota) if quota else cpus))
+
+
+def cpu_name() -> str:
+    """What the processor calls itself."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
 
 
 def backend() -> str:

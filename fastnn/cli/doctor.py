@@ -5,23 +5,12 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from .. import __version__, _core
-from .._startup import backend, cpu_quota
+from .._startup import backend, cpu_name, cpu_quota
 
 LIBRARIES = ("numpy", "safetensors", "tqdm", "rich", "typer", "matplotlib", "pillow",
              "scikit-learn", "torch")
-
-
-def _cpu_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def _version(library: str) -> str:
@@ -38,7 +27,7 @@ def report() -> list[tuple[str, str]]:
     return [
         ("fastnn", __version__),
         ("python", f"{platform.python_version()} on {platform.platform()}"),
-        ("cpu", f"{_cpu_name()}, {os.cpu_count()} CPUs, {cpus} of them ours"),
+        ("cpu", f"{cpu_name()}, {os.cpu_count()} CPUs, {cpus} of them ours"),
         ("instruction set", f"{_core.isa()} (this machine runs {', '.join(_core.isa_names())})"),
         ("threads", str(_core.get_num_threads())),
         ("cgroup quota", "none" if quota is None else f"{quota:g} CPUs"),

@@ -67,7 +67,7 @@ cdef int launch(fnn_call *c, tuple inputs, tuple outputs, bint in_place, int sav
         if r is not None:
             r.position = rec.n
     if reference is None:
-        run(c, 1, False, fnn_cost_ns(c, False), inputs)
+        run(c, 1, False, fnn_cost_ns(c, False), None if profiling is None else (inputs, outputs))
     else:
         run_reference(c, inputs, outputs)
     for j in range(n_in):

@@ -6,7 +6,7 @@ ctypedef struct Event:
     long long live                  # bytes of tensor memory when its run was over, -1 = not looked
     int module, thread, shapes      # numbers in `paths`, Profile.threads, Profile.shapes (-1 = none)
     unsigned short op
-    bint backward, replayed
+    bint backward, replayed, in_place
 
 ctypedef struct Span:
     double begin, end
@@ -15,7 +15,7 @@ ctypedef struct Span:
 
 ctypedef struct Label:
     int module                      # number in `paths`
-    double bytes                    # what a backward call moves
+    double bytes                    # what the call moves
 
 
 # ---------------------------------------------------------------- which module a thread is in
@@ -130,7 +130,7 @@ cdef class Profile:
     cdef long long n, room
     cdef Span *spans
     cdef long long n_spans, room_spans
-    cdef dict numbers               # thread -> its number
+    cdef dict numbers               # threading.Thread -> its number
     cdef list shapes
     cdef dict shape_numbers
     cdef bint wants_shapes
@@ -148,16 +148,16 @@ cdef class Profile:
         free(self.spans)
 
     cdef int thread(self) except -1:
-        ident = PyThread_get_thread_ident()
-        found = self.numbers.get(ident)
+        """The number of this thread; Python, which may let other threads run."""
+        me = threading.current_thread()         # identifiers are used again
+        found = self.numbers.get(me)
         if found is None:
-            self.numbers[ident] = found = len(self.threads)
-            self.threads.append((threading.get_native_id(), threading.current_thread().name))
+            self.numbers[me] = found = len(self.threads)
+            self.threads.append((threading.get_native_id(), me.name))
         return found
 
     cdef int add(self, fnn_call *c, bint backward, bint replayed, double *times, double bytes,
-                 int module, int shapes) except -1:
-        cdef int thread = self.thread()         # Python, which may let other threads add theirs
+                 int thread, int module, int shapes) except -1:
         cdef Event *e
         if self.n == self.room:
             self.events = <Event *>grown(self.events, (2 * self.room + 1024) * sizeof(Event))
@@ -167,7 +167,7 @@ cdef class Profile:
         e.begin = times[0]
         e.end = times[1]
         e.flops = flops_of(c, backward)
-        e.bytes = bytes if backward else fnn_bytes(c)
+        e.bytes = bytes
         e.live = -1
         e.module = module
         e.thread = thread
@@ -175,6 +175,7 @@ cdef class Profile:
         e.op = c.op
         e.backward = backward
         e.replayed = replayed
+        e.in_place = writes_in_place(c, backward)
         return 0
 
     cdef void look_at_memory(self):
@@ -197,8 +198,8 @@ cdef class Profile:
         s.module = module
         return 0
 
-    cdef int shapes_of(self, inputs) except -2:
-        if inputs is None or not self.wants_shapes:
+    cdef int shapes_of(self, tuple inputs) except -2:
+        if not self.wants_shapes:
             return -1
         shapes = tuple([x.shape for x in inputs])
         found = self.shape_numbers.get(shapes)
@@ -208,14 +209,14 @@ cdef class Profile:
         return found
 
     def records(self):
-        """(op, backward, replayed, module, thread, begin, end, flops, bytes, shapes, live bytes)."""
+        """(op, backward, replayed, in place, module, thread, begin, end, flops, bytes, shapes, live)."""
         cdef Event *e
         cdef long long i
         found = []
         for i in range(self.n):
             e = &self.events[i]
-            found.append((OP_NAMES[e.op], bool(e.backward), bool(e.replayed), paths[e.module], e.thread,
-                          e.begin, e.end, e.flops, e.bytes,
+            found.append((OP_NAMES[e.op], bool(e.backward), bool(e.replayed), bool(e.in_place), paths[e.module],
+                          e.thread, e.begin, e.end, e.flops, e.bytes,
                           self.shapes[e.shapes] if e.shapes >= 0 else None, e.live))
         return found
 
@@ -263,6 +264,32 @@ cdef double flops_of(const fnn_call *c, bint backward):
     return flops * (products if needs >> 16 else 2)
 
 
+cdef bint writes_in_place(const fnn_call *c, bint backward):
+    """Whether it writes where it reads, which costs memory less than writing elsewhere."""
+    cdef int i, j
+    cdef void *p
+    if c.acc if backward else fnn_ops[c.op].writes:
+        return True
+    for j in range(c.n_in, c.n_in + c.n_out):
+        p = <void *>c.grad[j] if backward else c.buf[j]
+        for i in range(c.n_in):
+            if p != NULL and p == (<void *>c.grad[i] if backward else c.buf[i]):
+                return True
+        if backward and c.buf[j] != NULL and c.buf[j] == <void *>c.grad[0]:
+            return True
+    return False
+
+
+cdef double forward_bytes(fnn_call *c, tuple inputs, tuple outputs):
+    """What a forward call reads and writes: less than ops.def says where an operand is broadcast."""
+    cdef double total = 0
+    for t in inputs:
+        total += <double>(<Tensor>t).n * (<Tensor>t).dtype.itemsize
+    for t in outputs:
+        total += <double>(<Tensor>t).n * (<Tensor>t).dtype.itemsize
+    return min(total, fnn_bytes(c)) if outputs else fnn_bytes(c)    # else in place
+
+
 cdef double backward_bytes(Record r, const fnn_call *c):
     """What a backward call reads and writes, each once; r None = a copy."""
     cdef int j
@@ -284,7 +311,7 @@ cdef double *start_watch(long long n) except NULL:
 
 
 cdef int stop_watch(double *times, fnn_call *calls, long long n, bint backward, object about) except -1:
-    """The run is over. about: the inputs of the one forward call, or the Records of backward calls."""
+    """The run is over. about: (inputs, outputs) of the one forward call, or backward calls' Records."""
     cdef Profile p = profiling
     cdef long long i
     fnn_time_records(NULL)
@@ -297,14 +324,18 @@ cdef int stop_watch(double *times, fnn_call *calls, long long n, bint backward, 
 
 
 cdef int note_call(Profile p, double *times, fnn_call *c, bint backward, object about) except -1:
-    """One call is over: a forward one, about its inputs, or a backward one, about its Record."""
+    """One call is over: a forward one, about (inputs, outputs), or a backward one, about its Record."""
     if p is None:                       # ended meanwhile
         return 0
     if backward:
         module = 0 if about is None else (<Record>about).module
-        p.add(c, True, False, times, backward_bytes(<Record>about, c), module, -1)
+        p.add(c, True, False, times, backward_bytes(<Record>about, c), p.thread(), module, -1)
+    elif about is None:
+        p.add(c, False, False, times, fnn_bytes(c), p.thread(), path_here(), -1)
     else:
-        p.add(c, False, False, times, 0, path_here(), p.shapes_of(about))
+        inputs, outputs = about
+        p.add(c, False, False, times, forward_bytes(c, inputs, outputs), p.thread(), path_here(),
+              p.shapes_of(inputs))
     p.look_at_memory()
     return 0
 
@@ -313,12 +344,14 @@ cdef int stop_replay_watch(double *times, fnn_call *calls, unsigned char *which,
                            long long n) except -1:
     """n calls of a program are over."""
     cdef Profile p = profiling
+    cdef int thread
     cdef long long i
     fnn_time_records(NULL)
     try:
-        for i in range(n if p is not None else 0):
-            p.add(&calls[i], which[i], True, &times[2 * i], labels[i].bytes, labels[i].module, -1)
         if p is not None:
+            thread = p.thread()
+            for i in range(n):
+                p.add(&calls[i], which[i], True, &times[2 * i], labels[i].bytes, thread, labels[i].module, -1)
             p.look_at_memory()
     finally:
         free(times)

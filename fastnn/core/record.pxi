@@ -133,8 +133,6 @@ cdef class Recorder:
             self.labels = <Label *>grown(self.labels, self.room * sizeof(Label))
         self.calls[self.n] = c[0]
         self.backward[self.n] = backward
-        self.labels[self.n].module = path_here()
-        self.labels[self.n].bytes = 0
         for j in range(FNN_SLOTS):
             self.operands[self.n].buf[j] = self.operands[self.n].grad[j] = -1
         self.operands[self.n].same = self.operands[self.n].same_grad = 0
@@ -152,6 +150,8 @@ cdef class Recorder:
         if in_place:
             self.note_write(<Tensor>outputs[0], c.op)
         self.add_call(c, False)
+        self.labels[self.n].module = path_here()
+        self.labels[self.n].bytes = forward_bytes(c, inputs, outputs)
         o = &self.operands[self.n]
         for j in range(c.n_in):
             o.buf[j] = self.block_of(<Tensor>inputs[j], False)

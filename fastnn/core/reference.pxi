@@ -29,7 +29,7 @@ cdef run_reference(fnn_call *c, tuple inputs, tuple outputs):
         raw_array(t.data, t.shape, t.dtype)[...] = y.reshape(t.shape)
     times[1] = fnn_clock_ns()
     if profiling is not None:
-        note_call(profiling, times, c, False, inputs)
+        note_call(profiling, times, c, False, (inputs, outputs))
 
 
 cdef backward_reference(Record r, fnn_call *c):

@@ -124,6 +124,13 @@ def flops(str op, dim):
     return fnn_flops(&c)
 
 
+def bytes_moved(str op, dim):
+    """The memory traffic of a forward record of op with these constants, at least."""
+    cdef fnn_call c
+    set_constants(&c, OPS[op], tuple(dim), ())
+    return fnn_bytes(&c)
+
+
 ROOFS = {"fma": FNN_ROOF_FMA, "read": FNN_ROOF_READ, "triad": FNN_ROOF_TRIAD,
          "update": FNN_ROOF_UPDATE}
 
