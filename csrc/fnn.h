@@ -64,7 +64,8 @@ typedef struct {
                                  it does so only for the gradient of input i, i < 3      */
 } fnn_op_info;
 extern const fnn_op_info fnn_ops[FNN_N_OPS];
-enum { FNN_IN_PLACE = 0x10000, FNN_IN_PLACE_BWD = 0x20000 };     /* in `writes`, see ops.def */
+/* In `writes`, see ops.def. */
+enum { FNN_IN_PLACE = 0x10000, FNN_IN_PLACE_BWD = 0x20000, FNN_COMPUTES = 0x40000 };
 #define GRAD_IN(slot) (1u << (16 + (slot)))
 #define FOR_GRAD(i, slots) ((uint64_t)(slots) << 16 * ((i) + 1))
 unsigned fnn_needs(int op, unsigned want);  /* slots that backward reads for the gradients wanted */

@@ -16,6 +16,7 @@ cdef extern from "fnn.h":
     const fnn_op_info fnn_ops[]
     enum: FNN_IN_PLACE
     enum: FNN_IN_PLACE_BWD
+    enum: FNN_COMPUTES
     unsigned fnn_needs(int op, unsigned want)
     double fnn_flops(const fnn_call *c) nogil
     double fnn_bytes(const fnn_call *c) nogil

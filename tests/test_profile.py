@@ -260,7 +260,7 @@ def test_bytes_are_those_of_the_operands():
 
 
 def test_arithmetic_is_what_grows_faster_than_memory():
-    """Twice the size: an op whose flops grow faster than its bytes computes, and is listed so."""
+    """Twice the size: an op whose flops grow faster than its bytes is COMPUTES in ops.def."""
     from cases import all_cases
     found = set()
     for case in all_cases():

@@ -215,8 +215,8 @@ cdef class Profile:
         found = []
         for i in range(self.n):
             e = &self.events[i]
-            found.append((OP_NAMES[e.op], bool(e.backward), bool(e.replayed), bool(e.in_place), paths[e.module],
-                          e.thread, e.begin, e.end, e.flops, e.bytes,
+            found.append((OP_NAMES[e.op], bool(e.backward), bool(e.replayed), bool(e.in_place),
+                          paths[e.module], e.thread, e.begin, e.end, e.flops, e.bytes,
                           self.shapes[e.shapes] if e.shapes >= 0 else None, e.live))
         return found
 
@@ -268,7 +268,7 @@ cdef bint writes_in_place(const fnn_call *c, bint backward):
     """Whether it writes where it reads, which costs memory less than writing elsewhere."""
     cdef int i, j
     cdef void *p
-    if c.acc if backward else fnn_ops[c.op].writes:
+    if c.acc if backward else fnn_ops[c.op].writes & 0xffff:
         return True
     for j in range(c.n_in, c.n_in + c.n_out):
         p = <void *>c.grad[j] if backward else c.buf[j]

@@ -114,6 +114,7 @@ def op_info(str name, unsigned want=0xffff):
     """What ops.def says of an op: input gradients, slots backward reads for them, inputs changed."""
     cdef const fnn_op_info *i = &fnn_ops[<int>OPS[name]]
     return {"diff": i.diff & 0xffff, "needs": fnn_needs(OPS[name], want), "writes": i.writes & 0xffff,
+            "computes": bool(i.writes & FNN_COMPUTES),
             "in_place": bool(i.writes & FNN_IN_PLACE), "in_place_bwd": bool(i.writes & FNN_IN_PLACE_BWD)}
 
 

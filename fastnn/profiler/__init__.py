@@ -66,9 +66,9 @@ class _Names:
         return self.roots.get(root, root) + dot + rest
 
 
-# Ops whose flops are multiply-adds that the result needs. The flops of others in ops.def are a
+# Ops whose flops in ops.def are multiply-adds that the result needs. The flops of others are a
 # measure of time, and would say nothing beside this machine's peak.
-ARITHMETIC = frozenset({"linear", "linear_act", "matmul"})
+ARITHMETIC = frozenset(op for op in _core.OPS if _core.op_info(op)["computes"])
 
 
 class profile:
