@@ -226,3 +226,111 @@ def test_nan_spreads_as_far_as_its_windows() -> None:
     x[0, 1, 0, 0] = np.nan
     y = F.conv2d(fastnn.tensor(x), fastnn.ones(3, 2, 3, 3), padding=1).numpy()
     assert np.isnan(y[0, :, :2, :2]).all() and np.isnan(y).sum() == 12
+
+
+# ---------------------------------------------------------------- with other layers
+
+
+def small_network() -> fastnn.nn.Module:
+    nn = fastnn.nn
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.MaxPool2d(2),
+        nn.Conv2d(8, 16, 3, stride=2, padding=1, groups=2), nn.ReLU(), nn.Conv2d(16, 16, 1),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
+
+
+def test_a_network_converts_no_image() -> None:
+    """One channel in, one pixel out: nothing is written in another order on the way."""
+    model = small_network()
+    _core.capture(True)
+    model(fastnn.randn(4, 1, 12, 12)).sum().backward()
+    ops = [r[0] for r in _core.capture(False)]
+    assert "strided" not in ops and ops.count("conv2d") == 3 and "batch_norm" in ops
+
+
+def test_a_network_learns_eagerly_and_compiled() -> None:
+    """The same losses, bit for bit."""
+    x, y = fastnn.randn(32, 1, 12, 12), fastnn.randint(0, 10, (32,))
+    losses = []
+    for wrap in (lambda f: f, fastnn.compile):
+        fastnn.manual_seed(3)
+        model = small_network()
+        optimizer = fastnn.optim.Adam(model.parameters(), lr=1e-2)
+
+        @wrap
+        def step(x, y, model=model, optimizer=optimizer):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        losses.append([float(step(x, y).item()) for _ in range(30)])
+    assert losses[0] == losses[1] and losses[0][-1] < 0.5 * losses[0][0]
+
+
+def test_batch_norm_of_images_equals_that_of_plain_tensors() -> None:
+    x, w = randn(4, 3, 6, 5), randn(5, 3, 3, 3)
+    image = F.conv2d(x, w)
+    plain = fastnn.tensor(F.conv2d(x, w).numpy())
+    results = [F.batch_norm(t, None, None, training=True).numpy() for t in (image, plain)]
+    np.testing.assert_allclose(*results, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("options,message", [
+    ({"kernel_size": 0}, "max_pool2d: kernel_size: got 0"),
+    ({"kernel_size": -1}, "max_pool2d: kernel_size: got -1"),
+    ({"kernel_size": 2, "stride": 0}, "max_pool2d: stride: got 0"),
+    ({"kernel_size": 2, "stride": -3}, "max_pool2d: stride: got -3"),
+    ({"kernel_size": 2, "padding": 2}, "max_pool2d: padding: got (2, 2); need half the kernel"),
+    ({"kernel_size": 2, "padding": -1}, "max_pool2d: padding: got -1"),
+    ({"kernel_size": 2, "dilation": 0}, "max_pool2d: dilation: got 0"),
+    ({"kernel_size": 7}, "max_pool2d: input: got (6, 6) and padding (0, 0); need a padded size"),
+    ({"kernel_size": 2**63}, "max_pool2d: kernel_size: got"),
+    ({"kernel_size": (2, 2, 2)}, "max_pool2d: kernel_size: got (2, 2, 2)"),
+], ids=str)
+def test_bad_pooling(options: dict, message: str) -> None:
+    with pytest.raises(ShapeError) as error:
+        F.max_pool2d(randn(*X), **options)
+    assert str(error.value).startswith(message)
+    if "dilation" not in options:
+        with pytest.raises(ShapeError, match="avg_pool2d: "):
+            F.avg_pool2d(randn(*X), **options)
+
+
+def test_other_bad_pooling() -> None:
+    with pytest.raises(ShapeError, match="adaptive_avg_pool2d: output_size: got"):
+        F.adaptive_avg_pool2d(randn(*X), 0)
+    with pytest.raises(ShapeError, match="adaptive_avg_pool2d: input"):
+        F.adaptive_avg_pool2d(randn(4, 6, 6), 1)
+    with pytest.raises(ShapeError, match="avg_pool2d: input"):
+        F.avg_pool2d(fastnn.zeros(2, 3, 0, 4), 1)
+    with pytest.raises(ValueError, match="avg_pool2d: divisor_override"):
+        F.avg_pool2d(randn(*X), 2, divisor_override=0)
+    with pytest.raises(LimitError, match="max_pool2d: kernel_size"):
+        F.max_pool2d(fastnn.zeros(1, 1, 300, 1), (300, 1))
+    with pytest.raises(DTypeError, match="max_pool2d: input"):
+        F.max_pool2d(fastnn.zeros(X, dtype=fastnn.int64), 2)
+
+
+def test_pooling_hands_nan_on() -> None:
+    x = np.zeros((1, 1, 4, 4), np.float32)
+    x[0, 0, 1, 2] = np.nan
+    for pool in (F.max_pool2d, F.avg_pool2d):
+        y = pool(fastnn.tensor(x), 2).numpy()
+        assert np.isnan(y).sum() == 1 and np.isnan(y[0, 0, 0, 1])
+
+
+@pytest.mark.parametrize("arguments", [(0, 1, 1), (1, 0, 1), (1, 1, 0), (2, 4, 3, 1, 0, 1, 3)],
+                         ids=str)
+def test_bad_layers(arguments: tuple) -> None:
+    with pytest.raises(ShapeError, match="Conv2d: "):
+        fastnn.nn.Conv2d(*arguments)
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_padding_modes(mode: str) -> None:
+    x = randn(1, 2, 6, 5)
+    layer = fastnn.nn.Conv2d(2, 3, 3, padding=(1, 2), padding_mode=mode)
+    want = F.conv2d(F.pad(x, (2, 2, 1, 1), mode), layer.weight, layer.bias)
+    np.testing.assert_array_equal(layer(x).detach().numpy(), want.detach().numpy())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..nn import Module
+from .lenet import LeNet5
 from .mlp import MLP
 
 REGISTRY = {"mlp": MLP}
@@ -25,4 +26,4 @@ def create(name: str, **config: Any) -> Module:
     return REGISTRY[name](**config)
 
 
-__all__ = ["MLP", "REGISTRY", "create"]
+__all__ = ["LeNet5", "MLP", "REGISTRY", "create"]

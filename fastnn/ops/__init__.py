@@ -18,6 +18,7 @@ from .loss import *
 from .movement import *
 from .norm import *
 from .pointwise import *
+from .pool import *
 from .random import *
 from .reduce import *
 from .sorting import *

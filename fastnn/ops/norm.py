@@ -7,7 +7,17 @@ from math import prod
 from typing import Any
 
 from .. import _core
-from .._core import DTYPES, OPS, Tensor, all_float32, as_tensor, call
+from .._core import (
+    DTYPES,
+    OPS,
+    Tensor,
+    all_float32,
+    as_tensor,
+    call,
+    channels_last,
+    from_channels_last,
+    is_channels_last,
+)
 from ..errors import DTypeError, ShapeError
 from .checks import need_float32, need_int
 
@@ -281,6 +291,11 @@ def _batch_norm(
     for s in shape[2:]:
         length *= s
     affine = w if weight is not None else None, b if bias is not None else None
+    if is_channels_last(x):
+        rows = shape[0] * length, shape[1], 1
+        y = _batch_norm_rows(channels_last(x), rows, running_mean, running_var, count, *affine,
+                             training, momentum, eps, relu, None if r is None else channels_last(r))
+        return from_channels_last(y)
     return _batch_norm_rows(x, (shape[0], shape[1], length), running_mean, running_var, count,
                             *affine, training, momentum, eps, relu, r)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 FAMILIES = (
     "pointwise", "activation", "reduce", "movement", "indexing", "image", "linear", "conv", "norm",
-    "random", "loss", "optim",
+    "pool", "random", "loss", "optim",
 )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 FAMILIES = (
     "pointwise", "activation", "reduce", "movement", "indexing", "image", "linear", "conv", "norm",
-    "random", "loss", "optim",
+    "pool", "random", "loss", "optim",
 )
 
 
