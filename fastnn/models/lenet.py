@@ -9,7 +9,7 @@ from .._core import Tensor
 
 
 class LeNet5(nn.Module):
-    """Two convolutions, each followed by a mean over 2×2 pixels, and three affine layers, with tanh.
+    """Two convolutions, each followed by means of 2×2 pixels, and three affine layers, with tanh.
 
     Shapes: (N, in_channels, 28, 28) to (N, num_classes) logits; 32×32 images with padding 0.
 

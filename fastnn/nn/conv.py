@@ -63,7 +63,8 @@ class _Conv(Module):
             init.uniform_(self.bias, -1 / math.sqrt(terms), 1 / math.sqrt(terms))
 
     def forward(self, input: Any) -> Tensor:
-        padding, x = self.padding, input
+        padding: Any = self.padding
+        x = input
         if self.padding_mode != "zeros":
             x, padding = pad(x, self._around(), self.padding_mode), 0
         conv = conv1d if self.rank == 1 else conv2d

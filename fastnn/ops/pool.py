@@ -98,8 +98,11 @@ def _max_pool(
         raise LimitError(f"{op}: kernel_size: got {taps}; need at most {_MOST_TAPS} along an axis")
     if taps[0] * taps[-1] <= _MOST_TAPS or rank == 1:
         return _pool(MAX_POOL, x, geometry)
-    across = [(one, g[1]) for one, g in zip((1, x.shape[2], 1, 0, 1), geometry, strict=True)]
-    down = [(g[0], one) for one, g in zip((1, geometry[1][1], 1, 0, 1), geometry, strict=True)]
+    across: list[tuple[int, ...]] = [
+        (one, g[1]) for one, g in zip((1, x.shape[2], 1, 0, 1), geometry, strict=True)]
+    down: list[tuple[int, ...]] = [
+        (g[0], one)
+        for one, g in zip((1, geometry[1][1], 1, 0, 1), geometry, strict=True)]
     return _pool(MAX_POOL, _pool(MAX_POOL, x, across), down)
 
 
