@@ -22,11 +22,12 @@ from typing import Any, TypeVar, overload
 import numpy as np
 
 from . import _core
-from ._core import Tensor, as_tensor
+from ._core import Tensor
 
 __all__ = ["compile"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+_OFF = os.environ.get("FASTNN_REPLAY", "1") == "0"
 KEPT = 16           # programs per function, the least recently used goes
 
 
@@ -58,42 +59,19 @@ def compile(function: Any = None) -> Any:
     """
     if function is None:
         return compile
-    return functools.wraps(function)(Compiled(function))
+    return functools.wraps(function)(Compiled(function, _OFF))
 
 
-class Compiled:
+class Compiled(_core.Replayer):
     """A function and its programs, the one used last in front."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
-        self.programs: list[Recorded] = []
 
     def __get__(self, instance: Any, owner: Any) -> Any:
         return self if instance is None else functools.partial(self, instance)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if _OFF or not _core.can_record():
-            return self.function(*args, **kwargs)
-        tensors: list[Tensor] = []
-        pins: list[Any] = []
-        key = (_flatten(args, tensors, pins), _flatten(kwargs, tensors, pins), _core.mode())
-        for recorded in list(self.programs):
-            if recorded.key != key or not recorded.program.is_current():
-                continue
-            state, results = _core.run_program(recorded.program, tensors)
-            if state == _core.PROGRAM_OK:
-                if recorded is not self.programs[0]:
-                    self.programs.remove(recorded)
-                    self.programs.insert(0, recorded)
-                return _rebuild(recorded.returns, results)
-            if state == _core.PROGRAM_HELD:
-                return self.function(*args, **kwargs)
-            self.programs.remove(recorded)
-        return self._record(key, tensors, pins, args, kwargs)
-
-    def _record(
-        self, key: Any, tensors: list[Tensor], pins: list[Any], args: Any, kwargs: Any
-    ) -> Any:
+    def record(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run the function on arguments for which there is no program, and make one."""
+        recorded = _core.Recorded(args, kwargs)
+        tensors = recorded.tensors_of(args, kwargs)
         recorder, given = _core.start_recording(tensors)
         if recorder is None:
             return self.function(*args, **kwargs)
@@ -101,48 +79,16 @@ class Compiled:
         try:
             value = self.function(*_refill(args, feed), **_refill(kwargs, feed))
             results: list[Tensor] = []
-            returns = _flatten_result(value, results)
+            recorded.returns = _places(value, results)
             del value, given, feed
-            program = _core.program(recorder, tensors, results)
+            recorded.program = _core.program(recorder, tensors, results)
         finally:
             _core.stop_recording()
-        self.programs = [Recorded(key, pins, program, returns), *self.programs[: KEPT - 1]]
-        return _rebuild(returns, [t.detach() for t in results])
-
-
-_OFF = os.environ.get("FASTNN_REPLAY", "1") == "0"
-
-
-class Recorded:
-    """A program, and what it was recorded for."""
-
-    def __init__(self, key: Any, pins: list[Any], program: _core.Program, returns: Any) -> None:
-        self.key, self.pins, self.program, self.returns = key, pins, program, returns
+        self.programs = [recorded, *self.programs[: KEPT - 1]]
+        return _core.with_tensors(recorded.returns, [t.detach() for t in results])
 
 
 # ---------------------------------------------------------------- arguments and results as lists
-
-def _flatten(x: Any, tensors: list[Tensor], pins: list[Any]) -> Any:
-    """The signature of x; its tensors go to the list, but for leaves that require grad."""
-    if isinstance(x, Tensor):
-        if x.requires_grad:
-            pins.append(x)
-            return "leaf", id(x)
-        tensors.append(x)
-        return x.shape, x.dtype
-    if isinstance(x, np.ndarray):
-        return _flatten(as_tensor(x), tensors, pins)
-    if isinstance(x, (tuple, list)):
-        return type(x), tuple([_flatten(v, tensors, pins) for v in x])
-    if isinstance(x, dict):
-        return dict, tuple([(k, _flatten(v, tensors, pins)) for k, v in x.items()])
-    try:
-        hash(x)
-    except TypeError:
-        pins.append(x)
-        return "object", id(x)
-    return type(x), x
-
 
 def _within(f: Callable[[Any], Any], x: Any) -> Any:
     """f of each item of a tuple, list or dictionary, in its kind; x itself if it is none."""
@@ -155,7 +101,7 @@ def _within(f: Callable[[Any], Any], x: Any) -> Any:
 
 
 def _refill(x: Any, feed: Any) -> Any:
-    """x with its tensors replaced, in the order of _flatten."""
+    """x with its tensors replaced, in the order of tensors_of."""
     if isinstance(x, Tensor):
         return x if x.requires_grad else next(feed)
     if isinstance(x, np.ndarray):
@@ -163,18 +109,9 @@ def _refill(x: Any, feed: Any) -> Any:
     return _within(lambda v: _refill(v, feed), x)
 
 
-class _Place(int):
-    """The number of a tensor in the list of results."""
-
-
-def _flatten_result(x: Any, results: list[Tensor]) -> Any:
+def _places(x: Any, results: list[Tensor]) -> Any:
+    """x with a place for each tensor, which goes to the list."""
     if isinstance(x, Tensor):
         results.append(x)
-        return _Place(len(results) - 1)
-    return _within(lambda v: _flatten_result(v, results), x)
-
-
-def _rebuild(x: Any, results: list[Tensor]) -> Any:
-    if type(x) is _Place:
-        return results[x]
-    return _within(lambda v: _rebuild(v, results), x)
+        return _core.Place(len(results) - 1)
+    return _within(lambda v: _places(v, results), x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import numpy as np
@@ -505,3 +506,113 @@ def test_results_take_the_place_of_what_dies() -> None:
             assert program.memory()["eager_peak"] > 3 * x.nbytes
     finally:
         _core.plant_planner_fault(0)
+
+
+# ---------------------------------------------------------------- Ctrl-C
+
+@pytest.fixture
+def impatient() -> Any:
+    """Programs look at signals after every call."""
+    old = _core.poll_signals_every(0.0)
+    yield
+    _core.interrupt_after(0)
+    _core.poll_signals_every(old)
+
+
+@pytest.mark.parametrize("big", [False, True], ids=["small", "big"])
+def test_an_interrupted_step_happens_wholly_or_not_at_all(impatient: Any, big: bool) -> None:
+    """Wherever the signal comes: parameters, states and generators are old or new together."""
+    width = 256 if big else 16
+
+    def make() -> tuple[Any, Any, Any]:
+        fastnn.manual_seed(0)
+        model = nn.Sequential(nn.Linear(12, width), nn.ReLU(), nn.Dropout(0.3),
+                              nn.Linear(width, width), nn.Linear(width, 4))
+        adam = optim.Adam(model.parameters(), 0.01)
+
+        @fastnn.compile
+        def step(x: fastnn.Tensor, y: fastnn.Tensor) -> fastnn.Tensor:
+            adam.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            adam.step()
+            return loss
+
+        def state() -> list[Any]:
+            states = [arrays_of(s) for s in adam.state.values()]
+            return [arrays_of(list(model.parameters())), states, [np.array(fastnn.get_rng_state())]]
+
+        for i in range(2):
+            step(*batch(i))
+        return step, state, model
+
+    step, state, _ = make()
+    before = [state()]
+    for i in range(2, 4):
+        step(*batch(i))
+        before.append(state())
+    interrupted = 0
+    for n in range(1, 200):
+        step, state, _ = make()
+        assert equal(state(), before[0])
+        _core.interrupt_after(n)
+        try:
+            step(*batch(2))
+        except KeyboardInterrupt:
+            interrupted += 1
+            assert equal(state(), before[0])
+            step(*batch(2))             # the generator, too, is where it was
+        _core.interrupt_after(0)
+        assert equal(state(), before[1])
+        step(*batch(3))
+        assert equal(state(), before[2])
+        if interrupted < n:
+            break
+    assert interrupted > 4
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+def test_a_signal_at_any_time(impatient: Any) -> None:
+    def make() -> tuple[Any, Any]:
+        fastnn.manual_seed(0)
+        model = nn.Sequential(nn.Linear(12, 64), nn.ReLU(), nn.Linear(64, 4))
+        adam = optim.Adam(model.parameters(), 0.01)
+
+        def step(x: fastnn.Tensor, y: fastnn.Tensor) -> None:
+            adam.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            adam.step()
+
+        def state() -> list[Any]:
+            states = [arrays_of(s) for s in adam.state.values()]
+            return [arrays_of(list(model.parameters())), states]
+
+        return step, state
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    data = batch(0, 512)
+    eager, state = make()
+    expected = []
+    for _ in range(61):
+        eager(*data)
+        expected.append(state())
+    step, state = make()
+    step = fastnn.compile(step)
+    step(*data)
+    done = 0
+    old = signal.signal(signal.SIGALRM, stop)
+    try:
+        for i in range(60):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 1e-5 * (1 + 3 * i))
+                step(*data)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except KeyboardInterrupt:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            done += equal(state(), expected[done + 1])
+            assert equal(state(), expected[done])
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)

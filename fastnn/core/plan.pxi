@@ -50,7 +50,7 @@ def program(Recorder r not None, list arguments not None, list returned not None
     for t in returned:
         p.results.append(result_of(p, r, <Tensor>t, escapes))
     for leaf in r.leaves:
-        p.leaves.append((leaf, leaf_result(p, r, <Tensor>leaf, escapes), own_references(r, <Tensor>leaf)))
+        p.leaves.append(leaf_end(p, r, <Tensor>leaf, escapes))
     for b in range(r.n_blocks):
         if r.blocks[b].renewed >= 0:
             settle(r, b, b in escapes)
@@ -58,6 +58,7 @@ def program(Recorder r not None, list arguments not None, list returned not None
             raise GraphError(f"compile: got a result of {made_by(r, b)} that is kept outside the step; "
                              "need it returned: a replay runs no Python, so nothing could store it")
     p.eager_peak_bytes = eager_peak(r)
+    p.undo = undo_of(p, r)
     place_all(p, r, escapes)
     for i in range(p.n_arguments):
         p.argument[i] = (<Tensor>arguments[i]).data
@@ -165,19 +166,24 @@ cdef int own_references(Recorder r, Tensor leaf) except -1:
     return n
 
 
-cdef object leaf_result(Program p, Recorder r, Tensor leaf, dict escapes):
-    """What the step leaves in leaf.grad: None, "home", the number of an escape, or a tensor."""
+cdef LeafEnd leaf_end(Program p, Recorder r, Tensor leaf, dict escapes):
+    """What the step leaves in leaf.grad."""
+    cdef LeafEnd end = LeafEnd.__new__(LeafEnd)
     cdef Tensor g = leaf.gradient
-    cdef int e
+    end.leaf = leaf
+    end.own = own_references(r, leaf)
     if g is None:
-        return None
-    if g is leaf.home:
-        return "home"
-    e = escape_of(p, r, g.store, escapes)
-    if e < 0:
-        return g
-    (<Escape>p.escapes[e]).gradient = g
-    return e
+        end.where = NO_GRADIENT
+    elif g is leaf.home:
+        end.where = AT_HOME
+    else:
+        end.where = escape_of(p, r, g.store, escapes)
+        if end.where >= 0:
+            (<Escape>p.escapes[end.where]).gradient = g
+        else:
+            end.where = THIS_TENSOR
+            end.gradient = g
+    return end
 
 
 cdef int place_all(Program p, Recorder r, dict escapes) except -1:
@@ -343,11 +349,10 @@ cdef int keep_what_is_needed(Program p, Recorder r) except -1:
     cdef Tensor t
     p.keep = [r.holders[b] for b in range(r.n_blocks)
               if r.blocks[b].kind == CONSTANT or r.blocks[b].renewed >= 0]
-    p.tensors, p.addresses, p.written, p.argument_written = [], [], [], []
-    for x in r.tensors.values():
-        t = <Tensor>x
-        p.tensors.append(t)
-        p.addresses.append(<uintptr_t>t.data)
+    p.tensors, p.written, p.argument_written = list(r.tensors.values()), [], []
+    p.addresses = <char **>grown(NULL, (len(p.tensors) + 1) * sizeof(char *))
+    for b in range(len(p.tensors)):
+        p.addresses[b] = (<Tensor>p.tensors[b]).data
     for x in r.written.values():
         t = <Tensor>x
         b = r.known(root_of(t.store))

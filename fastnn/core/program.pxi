@@ -1,12 +1,7 @@
-# A recorded step as a list of calls that runs again without Python: addresses, memory plan, guards.
+# A recorded step as a list of calls that runs again without Python: addresses, guards, results.
 
-cdef enum:
-    OK = 0              # run it
-    STALE = 1           # what it was recorded for is gone: record again
-    HELD = 2            # somebody holds memory it would overwrite: run the function itself
-
-
-PROGRAM_OK, PROGRAM_STALE, PROGRAM_HELD = OK, STALE, HELD
+cdef object STALE = object()    # what the program was recorded for is gone: record again
+cdef object HELD = object()     # somebody holds memory it would overwrite: run the function itself
 
 
 ctypedef struct Patch:
@@ -32,6 +27,20 @@ cdef class Escape:
         return made
 
 
+cdef enum:
+    NO_GRADIENT = -1
+    AT_HOME = -2
+    THIS_TENSOR = -3
+
+
+cdef class LeafEnd:
+    """What a step leaves in leaf.grad."""
+    cdef Tensor leaf
+    cdef int where                      # NO_GRADIENT, AT_HOME, THIS_TENSOR, or the number of an escape
+    cdef Tensor gradient                # THIS_TENSOR
+    cdef int own                        # how often the program itself holds the home
+
+
 cdef class Program:
     """One signature of a compiled function: its calls, and where their operands lie.
 
@@ -53,15 +62,17 @@ cdef class Program:
     cdef list escapes
     cdef Storage arena
     cdef list keep                  # constants and external tensors
-    cdef list tensors, addresses    # external tensors, and where they must be
+    cdef list tensors               # external tensors
+    cdef char **addresses           # and where they must be
     cdef list written
-    cdef list entry, leaves         # (leaf, gradient), (leaf, NONE | HOME | escape | tensor)
+    cdef list entry, leaves         # (leaf, gradient), LeafEnd
     cdef list runs, packed
     cdef list results               # (kind, ...) of each tensor returned
     cdef list phases
     cdef Attributes attributes
     cdef readonly long long temporary_bytes, arena_bytes, constant_bytes, eager_peak_bytes
     cdef readonly list temporaries  # (offset in the arena, bytes, first call, last call, in place of)
+    cdef Undo undo
     cdef bint busy
 
     def __dealloc__(self):
@@ -72,6 +83,7 @@ cdef class Program:
         free(self.patches)
         free(self.checks)
         free(self.argument)
+        free(self.addresses)
 
     def __len__(self):
         return self.n
@@ -83,10 +95,6 @@ cdef class Program:
                 "results": sum([fnn_block_bytes((<Escape>e).nbytes) for e in self.escapes]),
                 "constants": self.constant_bytes, "temporaries": self.temporary_bytes,
                 "eager_peak": self.eager_peak_bytes}
-
-    def is_current(self):
-        """Whether the modules it called are what they were."""
-        return self.attributes.are_as_then()
 
     def calls_made(self):
         """(op, backward, estimated ns on one core) of each call."""
@@ -102,89 +110,104 @@ cdef bint values_are_valid(Program p, int k) except -1:
     return outside(<const int64_t *>x, c.n, c.low, c.high, c.skip, c.skipping) < 0
 
 
-cdef int state_of(Program p) except -1:
-    """OK, STALE or HELD."""
-    cdef long long i
-    cdef Tensor t, g
+cdef object state_of(Program p):
+    """None if it may run, else STALE or HELD."""
+    cdef long long i, first, end
+    cdef unsigned int version
+    cdef Tensor t
+    cdef LeafEnd leaf
     cdef float *count
     for i in range(len(p.tensors)):
-        t = <Tensor>p.tensors[i]
-        if <uintptr_t>t.data != <uintptr_t>p.addresses[i]:
+        if (<Tensor>p.tensors[i]).data != p.addresses[i]:
             return STALE
-    for w, version in p.packed:
-        if not pack_is_true(w, version):
+    for w, v in p.packed:
+        version = v
+        if not pack_is_true(<Tensor>w, version):
             return STALE
-    for leaf, g in p.entry:
-        if (<Tensor>leaf).gradient is not g:
+    for x, g in p.entry:
+        if (<Tensor>x).gradient is not g:
             return STALE
     for counts, first, end in p.runs:
         count = <float *>(<Tensor>counts).data
         for i in range(first, end):
-            if count[i] != count[<long long>first]:
+            if count[i] != count[first]:
                 return STALE
-    for leaf, where, own in p.leaves:
-        t = <Tensor>leaf
-        if isinstance(where, str):      # "home"
+    for x in p.leaves:
+        leaf = <LeafEnd>x
+        if leaf.where == AT_HOME:
+            t = leaf.leaf
             if t.home is None:
                 return STALE
             # The leaf holds it as home and perhaps as gradient.
-            if (refs(<void *>t.home) > 1 + (t.gradient is t.home) + <int>own
+            if (refs(<void *>t.home) > 1 + (t.gradient is t.home) + leaf.own
                     or refs(<void *>t.home.store) > 1):
                 return HELD
-    return OK
+    return None
 
 
-def run_program(Program p not None, list arguments not None):
-    """Run a program on arguments of its signature; returns OK and the tensors, or STALE or HELD."""
-    cdef int state, bad, k, threads = n_threads
-    cdef long long at = 0, end
-    cdef double *times = NULL
+cdef object replay(Program p, list arguments):
+    """The tensors that the program returns for arguments of its signature; or STALE or HELD."""
     cdef double began = clock()
     if p.busy:
-        return HELD, None
+        return HELD
     p.busy = True
     try:
-        state = state_of(p)
-        if state != OK:
-            return state, None
-        patch_all(p, arguments)
-        for k in range(p.n_checks):
-            if not p.checks[k].late and not values_are_valid(p, k):
-                return HELD, None       # the function itself says what is wrong
-        for refreshes, last, after in p.phases:
-            for f in refreshes:
-                if not f():
-                    if at == 0:
-                        return STALE, None
-                    raise GraphError("compile: an optimizer was changed between two of its steps; need its "
-                                     "options changed outside the step")
-            end = last
-            if profiling is not None and not poisoning:
-                times = start_watch(end - at)
-            if poisoning:
-                bad = replay_poisoned(p, at, end, threads)
-            elif p.ns > DROP_GIL_NS:
-                with nogil:
-                    bad = fnn_replay(p.calls + at, p.which + at, p.costs + at, end - at, threads)
-            else:
-                bad = fnn_replay(p.calls + at, p.which + at, p.costs + at, end - at, threads)
-            if times != NULL:
-                stop_replay_watch(times, p.calls + at, p.which + at, p.labels + at, 0 if bad else end - at)
-                times = NULL
-            if bad:
-                raise MemoryError("fastnn could not get scratch memory")
-            at = end
-            for f in after:
-                if not isinstance(f, int):
-                    f()
-                elif not values_are_valid(p, f):
-                    raise IndexRangeError("compile: got a value out of range that the step computed as an "
-                                          "index or a probability; need one in range: FASTNN_REPLAY=0 "
-                                          "shows where")
-        return OK, finish(p, arguments)
+        return replay_now(p, arguments)
     finally:
         p.busy = False
         end_span("replay", began)
+
+
+cdef object replay_now(Program p, list arguments):
+    cdef int k
+    state = state_of(p)
+    if state is not None:
+        return state
+    patch_all(p, arguments)
+    for k in range(p.n_checks):
+        if not p.checks[k].late and not values_are_valid(p, k):
+            return HELD                 # the function itself says what is wrong
+    p.undo.begin(p)
+    try:
+        if not run_phases(p):
+            return STALE
+    except BaseException:
+        p.undo.apply(p)
+        raise
+    return finish(p, arguments)
+
+
+cdef bint run_phases(Program p) except -1:
+    """Run the calls, and Python's work between them; False if the program is stale, before any call."""
+    cdef long long at = 0, end
+    cdef double *times = NULL
+    cdef int ran
+    for refreshes, end, after in p.phases:
+        for f in refreshes:
+            if not f():
+                if at == 0:
+                    return False
+                raise GraphError("compile: an optimizer was changed between two of its steps; need its "
+                                 "options changed outside the step")
+        if profiling is not None and not poisoning:
+            times = start_watch(end - at)
+        try:
+            ran = 0
+            run_calls(p, at, end)
+            ran = 1
+        finally:
+            if times != NULL:
+                stop_replay_watch(times, p.calls + at, p.which + at, p.labels + at, end - at if ran else 0)
+                times = NULL
+        at = end
+        for f in after:
+            if not isinstance(f, int):
+                f()
+            elif not values_are_valid(p, f):
+                raise IndexRangeError("compile: got a value out of range that the step computed as an "
+                                      "index or a probability; need one in range: FASTNN_REPLAY=0 "
+                                      "shows where")
+    return True
 
 
 cdef int planted_fault = 0
@@ -261,18 +284,18 @@ cdef int renew_gradient(Escape e) except -1:
 cdef list finish(Program p, list arguments):
     """Gradients, versions and returned tensors, as the function would have left them."""
     cdef Tensor t, v, shape
+    cdef LeafEnd leaf
     cdef Storage s
     cdef list out = []
-    for leaf, where, _ in p.leaves:
-        t = <Tensor>leaf
-        if where is None:
-            t.gradient = None
-        elif isinstance(where, str):
+    for x in p.leaves:
+        leaf = <LeafEnd>x
+        t = leaf.leaf
+        if leaf.where == AT_HOME:
             t.gradient = t.home
-        elif isinstance(where, int):
-            t.gradient = (<Escape>p.escapes[where]).gradient
+        elif leaf.where >= 0:
+            t.gradient = (<Escape>p.escapes[leaf.where]).gradient
         else:
-            t.gradient = <Tensor>where
+            t.gradient = leaf.gradient
         if t.gradient is not None:
             t.gradient.store.version += 1
     for x in p.written:

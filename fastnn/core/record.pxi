@@ -412,13 +412,3 @@ def note_host(str what, function):
     r = recorder()
     if r is not None:
         r.hosts.append((r.n, what, function))
-
-
-def can_record():
-    """Whether a compiled function may be recorded and replayed here."""
-    return recording is None and reference is None and not anomaly
-
-
-def mode():
-    """What a program depends on, apart from its arguments and modules."""
-    return fnn_grad_mode(-1), fnn_isa_active().name
