@@ -51,6 +51,27 @@ def cross_entropy_jax(jax: Any, logits: Any, labels: Any) -> Any:
     return -picked.mean()
 
 
+def layer_norm_jax(jax: Any, x: Any, w: Any, b: Any) -> Any:
+    """Over the last axis, variance around the mean."""
+    centred = x - x.mean(axis=-1, keepdims=True)
+    var = (centred * centred).mean(axis=-1, keepdims=True)
+    return centred * jax.lax.rsqrt(var + 1e-5) * w + b
+
+
+def rms_norm_jax(jax: Any, x: Any, w: Any) -> Any:
+    return x * jax.lax.rsqrt((x * x).mean(axis=-1, keepdims=True) + 2.0**-23) * w
+
+
+def batch_norm_jax(jax: Any, x: Any, w: Any, b: Any) -> Any:
+    """Training, without running statistics, and ReLU.  x: (N, C, ...), w, b: (C)."""
+    axes = tuple(i for i in range(x.ndim) if i != 1)
+    column = (1, -1) + (1,) * (x.ndim - 2)
+    centred = x - x.mean(axis=axes, keepdims=True)
+    var = (centred * centred).mean(axis=axes, keepdims=True)
+    y = centred * jax.lax.rsqrt(var + 1e-5) * w.reshape(column) + b.reshape(column)
+    return jax.nn.relu(y)
+
+
 def adam_jax(jax: Any, params: Any, grads: Any, state: Any, lr: float,
              weight_decay: float = 0.0) -> Any:
     """(params, state) after one step of Adam, decoupled decay; state is (t, [m], [v])."""

@@ -23,6 +23,7 @@ import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from typing import Any
 from zlib import crc32
 
@@ -116,6 +117,14 @@ def step(name: str, sizes: Sequence[int], batch: int, goal: float) -> Row:
         jax_layout=models.in_by_out)
 
 
+def batch_norm(t: Any) -> Callable[..., Any]:
+    """Of images or rows in training, with running statistics; and ReLU, or dx would be 0."""
+    mean, var, f = t.zeros(CHANNELS), t.ones(CHANNELS), t.nn.functional
+    return lambda x, w, b: f.relu(f.batch_norm(x, mean, var, w, b, training=True))
+
+
+CHANNELS = 64
+IMAGES = (16, CHANNELS, 56, 56)
 MNIST = (784, 256, 128, 10)
 PARAMETERS = 8_000_000
 WORDS, WIDTH, TOKENS = 30_000, 256, 4096
@@ -147,6 +156,10 @@ ROWS: list[Row] = [
            lambda g: partial(g, "Tanh"), goal=1.3),
     square("relu", lambda t: t.nn.functional.relu, lambda jax: jax.nn.relu,
            lambda g: partial(g, "Relu"), goal=1.3),
+    square("layernorm", lambda t: lambda x, w, b: t.nn.functional.layer_norm(x, (SIDE,), w, b),
+           lambda jax: partial(models.layer_norm_jax, jax),
+           lambda g: partial(g, "LayerNormalization", axis=-1, epsilon=1e-5),
+           weights=((SIDE,), (SIDE,)), goal=1.3),
     Row(id="adamw-8m", what="AdamW step, 8 M parameters, fused", mode="optimizer", goal=1.0,
         weights=((PARAMETERS,),), bytes=28 * PARAMETERS, stream="update",
         torch=lambda t: partial(t.optim.AdamW, lr=1e-3, fused=True),
@@ -173,6 +186,19 @@ ROWS: list[Row] = [
     square("argmax", lambda t: partial(t.argmax, dim=1),
            lambda jax: partial(jax.numpy.argmax, axis=1),
            what="argmax over the last axis of 1024×1024", bytes=4 * SIDE**2, stream="read"),
+    square("layernorm-bwd", lambda t: lambda x, w, b: t.nn.functional.layer_norm(x, (SIDE,), w, b),
+           lambda jax: partial(models.layer_norm_jax, jax), mode="backward",
+           weights=((SIDE,), (SIDE,)), bytes=20 * SIDE**2, what="layer norm of 1024×1024, fwd+bwd"),
+    square("rmsnorm", lambda t: lambda x, w: t.nn.functional.rms_norm(x, (SIDE,), w),
+           lambda jax: partial(models.rms_norm_jax, jax), weights=((SIDE,),)),
+    Row(id="batchnorm", what="batch norm and ReLU, 16 images of 64×56×56, fwd+bwd",
+        mode="backward", inputs=(Array(IMAGES),), weights=((CHANNELS,), (CHANNELS,)),
+        bytes=52 * prod(IMAGES), torch=batch_norm,
+        jax=lambda jax: partial(models.batch_norm_jax, jax)),
+    Row(id="batchnorm-rows", what="batch norm and ReLU of 50176×64, fwd+bwd",
+        mode="backward", inputs=(Array((50_176, CHANNELS)),), weights=((CHANNELS,), (CHANNELS,)),
+        bytes=52 * 50_176 * CHANNELS, torch=batch_norm,
+        jax=lambda jax: partial(models.batch_norm_jax, jax)),
     square("cross_entropy", lambda t: t.nn.functional.cross_entropy,
            lambda jax: partial(models.cross_entropy_jax, jax), mode="backward",
            inputs=(SQUARE, Array((SIDE,), high=SIDE)),

@@ -16,70 +16,88 @@
 
 /* ---- lines ---- */
 
-typedef struct { const float *at; int each; } operand;     /* one for each element, or one for all */
+typedef struct { const float *each; vf all; } operand;     /* one for each element, or one for all */
 
+/* Lines of n elements that share their numbers, step apart. */
 typedef struct {
+    int64_t n, count, step;
     const float *x, *r, *dy;                /* r: added to y, may be NULL                         */
     operand pivot, delta, rstd, w, b;
     int relu;
 } line;
 
-VEC vf vf_of(operand p, int64_t i, int m) { return p.each ? vf_get(p.at + i, m) : vf_set1(*p.at); }
+VEC vf vf_of(operand p, int64_t i, int m) { return p.each ? vf_get(p.each + i, m) : p.all; }
+VEC operand one_for_all(float x) { return (operand){NULL, vf_set1(x)}; }
 
-/* x^ */
-VEC vf line_hat(const line *t, int64_t i, int m)
+/* x^ of the elements `at` of x, which are elements i of their line. */
+VEC vf line_hat(const line *t, int64_t at, int64_t i, int m)
 {
-    const vf far = vf_sub(vf_get(t->x + i, m), vf_of(t->pivot, i, m));
+    const vf far = vf_sub(vf_get(t->x + at, m), vf_of(t->pivot, i, m));
     return vf_mul(vf_sub(far, vf_of(t->delta, i, m)), vf_of(t->rstd, i, m));
 }
 
 /* z = x^ w + b + r */
-VEC vf line_z(const line *t, vf hat, int64_t i, int m)
+VEC vf line_z(const line *t, vf hat, int64_t at, int64_t i, int m)
 {
     const vf z = vf_fma(hat, vf_of(t->w, i, m), vf_of(t->b, i, m));
-    return t->r ? vf_add(z, vf_get(t->r + i, m)) : z;
+    return t->r ? vf_add(z, vf_get(t->r + at, m)) : z;
 }
 
 /* y = z, or max(z, 0) */
-VEC void line_fwd(const line *t, float *y, int64_t n)
+VEC void line_fwd(const line *t, float *y)
 {
-    for (int64_t i = 0; i < n; i += FNN_LANES) {
-        const int m = lanes_of(n - i);
-        const vf z = line_z(t, line_hat(t, i, m), i, m);
-        vf_put(y + i, t->relu ? vf_max(z, vf_zero()) : z, m);
-    }
+    for (int64_t row = 0; row < t->count * t->step; row += t->step)
+        for (int64_t i = 0; i < t->n; i += FNN_LANES) {
+            const int m = lanes_of(t->n - i);
+            const vf z = line_z(t, line_hat(t, row + i, i, m), row + i, i, m);
+            vf_put(y + row + i, t->relu ? vf_max(z, vf_zero()) : z, m);
+        }
 }
 
 /* dz: the gradient of z */
-VEC vf line_dz(const line *t, vf hat, int64_t i, int m)
+VEC vf line_dz(const line *t, vf hat, int64_t at, int64_t i, int m)
 {
-    const vf dy = vf_get(t->dy + i, m);
-    return t->relu ? vf_sel(vf_le(line_z(t, hat, i, m), vf_zero()), vf_zero(), dy) : dy;
+    const vf dy = vf_get(t->dy + at, m);
+    return t->relu ? vf_sel(vf_le(line_z(t, hat, at, i, m), vf_zero()), vf_zero(), dy) : dy;
 }
 
-/* db += dz, dw += dz x^, element by element. */
-VEC void line_add(const line *t, float *db, float *dw, int64_t n)
+/* db += dz, dw += dz x^ of `rows` lines from `at` on, element by element. */
+VEC void line_add_rows(const line *t, int64_t at, int rows, float *db, float *dw)
 {
-    for (int64_t i = 0; i < n; i += FNN_LANES) {
-        const int m = lanes_of(n - i);
-        const vf hat = line_hat(t, i, m), dz = line_dz(t, hat, i, m);
-        vf_put(db + i, vf_add(vf_get(db + i, m), dz), m);
-        vf_put(dw + i, vf_fma(dz, hat, vf_get(dw + i, m)), m);
+    for (int64_t i = 0; i < t->n; i += FNN_LANES) {
+        const int m = lanes_of(t->n - i);
+        vf b = vf_get(db + i, m), w = vf_get(dw + i, m);
+        for (int k = 0; k < rows; k++) {
+            const int64_t here = at + k * t->step + i;
+            const vf hat = line_hat(t, here, i, m), dz = line_dz(t, hat, here, i, m);
+            b = vf_add(b, dz);
+            w = vf_fma(dz, hat, w);
+        }
+        vf_put(db + i, b, m);
+        vf_put(dw + i, w, m);
     }
 }
 
-/* The sums of g and of g x^ over the line: g = dz, or dz w where `gain`. */
+/* The same for all lines. */
+VEC void line_add(const line *t, float *db, float *dw)
+{
+    int64_t k = 0;
+    for (; k + 4 <= t->count; k += 4) line_add_rows(t, k * t->step, 4, db, dw);
+    for (; k < t->count; k++) line_add_rows(t, k * t->step, 1, db, dw);
+}
+
+/* The sums of g and of g x^ over a single line: g = dz, or dz w where `gain`. */
 typedef struct { double g, hat; } dots;
-VEC dots line_dots(const line *t, int64_t n, int gain)
+VEC dots line_dots(const line *t, int gain)
 {
     dots sum = {0, 0};
-    for (int64_t lo = 0; lo < n; lo += FOLD_RUN) {
-        const int64_t end = smaller(n, lo + FOLD_RUN);
+    for (int64_t lo = 0; lo < t->n; lo += FOLD_RUN) {
+        const int64_t end = smaller(t->n, lo + FOLD_RUN);
         vf s[2] = {vf_zero(), vf_zero()}, h[2] = {vf_zero(), vf_zero()};
         for (int64_t i = lo; i < end;)
             for (int k = 0; k < 2 && i < end; k++, i += FNN_LANES) {
                 const int m = lanes_of(end - i);
-                const vf hat = line_hat(t, i, m), dz = line_dz(t, hat, i, m);
+                const vf hat = line_hat(t, i, i, m), dz = line_dz(t, hat, i, i, m);
                 const vf g = gain ? vf_mul(dz, vf_of(t->w, i, m)) : dz;
                 s[k] = vf_add(s[k], g);
                 h[k] = vf_fma(g, hat, h[k]);
@@ -103,18 +121,20 @@ VEC void put_grad(float *d, int acc, int64_t i, vf v, int m)
     if (d) vf_put(d + i, acc ? vf_add(vf_get(d + i, m), v) : v, m);
 }
 
-/* dx = (dz w - c1 - x^ c2) rstd */
-VEC void line_bwd(const line *t, operand c1, operand c2, const target *to, int64_t at, int64_t n)
+/* dx = (dz w - c1 - x^ c2) rstd; the first line begins at element `first` of the record. */
+VEC void line_bwd(const line *t, operand c1, operand c2, const target *to, int64_t first)
 {
-    for (int64_t i = 0; i < n; i += FNN_LANES) {
-        const int m = lanes_of(n - i);
-        const vf hat = line_hat(t, i, m), dz = line_dz(t, hat, i, m);
-        const vf rest = vf_fma(hat, vf_of(c2, i, m), vf_of(c1, i, m));
-        vf d = vf_mul(vf_sub(vf_mul(dz, vf_of(t->w, i, m)), rest), vf_of(t->rstd, i, m));
-        if (to->dsum) d = vf_add(vf_get(to->dsum + at + i, m), d);
-        put_grad(to->dx, to->acc_x, at + i, d, m);
-        put_grad(to->dr, to->acc_r, at + i, to->before ? d : dz, m);
-    }
+    for (int64_t row = 0; row < t->count * t->step; row += t->step)
+        for (int64_t i = 0; i < t->n; i += FNN_LANES) {
+            const int m = lanes_of(t->n - i);
+            const int64_t at = first + row + i;
+            const vf hat = line_hat(t, row + i, i, m), dz = line_dz(t, hat, row + i, i, m);
+            const vf rest = vf_fma(hat, vf_of(c2, i, m), vf_of(c1, i, m));
+            vf d = vf_mul(vf_sub(vf_mul(dz, vf_of(t->w, i, m)), rest), vf_of(t->rstd, i, m));
+            if (to->dsum) d = vf_add(vf_get(to->dsum + at, m), d);
+            put_grad(to->dx, to->acc_x, at, d, m);
+            put_grad(to->dr, to->acc_r, at, to->before ? d : dz, m);
+        }
 }
 
 /* ---- what all have in common ---- */
@@ -124,7 +144,6 @@ static inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 typedef struct {
     int64_t batch, groups, channels, length;
-    int columns;                            /* channels share a mean, else groups of one item do  */
     const float *x, *r, *dy;
     const float *pivot, *delta, *rstd;      /* of each mean; the pivots lie pivot_step apart       */
     int64_t pivot_step;
@@ -132,25 +151,24 @@ typedef struct {
     int relu;
 } norm;
 
-static const float norm_zero = 0.0f, norm_one = 1.0f;
-
-/* Numbers of channel ch and those behind it. */
-static inline operand of_channel(const norm *t, const float *p, int64_t ch, const float *instead)
+/* Number ch and those behind it, which belong to channels or to what is counted like them. */
+VEC operand numbers(const float *p, int64_t ch, int each, float instead)
 {
-    return p ? (operand){p + ch, t->length == 1} : (operand){instead, 0};
+    if (!p) return one_for_all(instead);
+    return each ? (operand){p + ch, vf_zero()} : one_for_all(p[ch]);
 }
 
-/* The line that begins with channel ch of item b. */
-static inline line line_at(const norm *t, int64_t b, int64_t ch)
+/* The line of n elements that begins with channel ch of item b, and those of the items behind it. */
+VEC line line_at(const norm *t, const int columns, int64_t b, int64_t ch, int64_t n, int64_t count)
 {
-    const int64_t at = (b * t->channels + ch) * t->length;
-    const int64_t mean = t->columns ? ch : b * t->groups + ch * t->groups / larger(t->channels, 1);
-    const int each = t->columns && t->length == 1;
-    const float *delta = t->delta ? t->delta + mean : &norm_zero;
-    const float *pivot = t->pivot ? t->pivot + mean * t->pivot_step : &norm_zero;
-    return (line){t->x + at, t->r ? t->r + at : NULL, t->dy ? t->dy + at : NULL,
-                  {pivot, each && t->pivot}, {delta, each && t->delta}, {t->rstd + mean, each},
-                  of_channel(t, t->w, ch, &norm_one), of_channel(t, t->b, ch, &norm_zero), t->relu};
+    const int64_t step = t->channels * t->length, at = b * step + ch * t->length;
+    const int64_t mean = columns ? ch : b * t->groups + ch * t->groups / larger(t->channels, 1);
+    const int each = t->length == 1, means = columns && each;
+    return (line){
+        n, count, step, t->x + at, t->r ? t->r + at : NULL, t->dy ? t->dy + at : NULL,
+        means ? numbers(t->pivot, ch, 1, 0.0f) : numbers(t->pivot, mean * t->pivot_step, 0, 0.0f),
+        numbers(t->delta, mean, means, 0.0f), numbers(t->rstd, mean, means, 0.0f),
+        numbers(t->w, ch, each, 1.0f), numbers(t->b, ch, each, 0.0f), t->relu};
 }
 
 /* Sum of n neighbours: chunks of FOLD_RUN, these in double. */
@@ -228,9 +246,9 @@ VEC void rows_fwd(const fnn_call *c, int rms, int add)
         if (!rms) delta[row] = shift;
         rstd[row] = 1.0f / __builtin_sqrtf(var + c->f[0]);
         const int64_t b = row / t.groups, first = row % t.groups * width;
-        for (int64_t k = 0; k < lines; k++) {
-            const line l = line_at(&t, b, first + k);
-            line_fwd(&l, y + row * n + k * len, len);
+        for (int64_t k = 0; k < lines && n; k++) {
+            const line l = line_at(&t, 0, b, first + k, len, 1);
+            line_fwd(&l, y + row * n + k * len);
         }
     }
 }
@@ -242,33 +260,39 @@ VEC void row_bwd(const norm *t, int64_t b, int64_t first, int64_t width, int rms
     const int64_t at = (b * t->channels + first) * t->length;
     dots sum = {0, 0};
     for (int64_t k = 0; k < lines; k++) {
-        const line l = line_at(t, b, first + k);
-        const dots part = line_dots(&l, len, 1);
+        const line l = line_at(t, 0, b, first + k, len, 1);
+        const dots part = line_dots(&l, 1);
         sum.g += part.g;
         sum.hat += part.hat;
     }
     const double n = (double)(width * t->length);
-    const float c1 = rms ? 0.0f : (float)(sum.g / n), c2 = (float)(sum.hat / n);
+    const operand c1 = one_for_all(rms ? 0.0f : (float)(sum.g / n));
+    const operand c2 = one_for_all((float)(sum.hat / n));
     for (int64_t k = 0; k < lines; k++) {
-        const line l = line_at(t, b, first + k);
-        line_bwd(&l, (operand){&c1, 0}, (operand){&c2, 0}, to, at + k * len, len);
+        const line l = line_at(t, 0, b, first + k, len, 1);
+        line_bwd(&l, c1, c2, to, at + k * len);
     }
 }
 
-/* db, dw (channels lo to hi of the line's group) += what item b gives. */
-VEC void affine_add(const norm *t, int64_t b, int64_t lo, int64_t hi, float *db, float *dw)
+/* db, dw += what items b to end give, of channels lo to hi, which share a mean unless columns do. */
+VEC void affine_add(const norm *t, const int columns, int64_t b, int64_t end, int64_t lo, int64_t hi,
+                    float *db, float *dw)
 {
     if (t->length == 1) {
-        const line l = line_at(t, b, lo);
-        line_add(&l, db, dw, hi - lo);
+        const int64_t count = columns ? end - b : 1;
+        for (; b < end; b += count) {
+            const line l = line_at(t, columns, b, lo, hi - lo, count);
+            line_add(&l, db, dw);
+        }
         return;
     }
-    for (int64_t ch = lo; ch < hi; ch++) {
-        const line l = line_at(t, b, ch);
-        const dots sum = line_dots(&l, t->length, 0);
-        db[ch - lo] += (float)sum.g;
-        dw[ch - lo] += (float)sum.hat;
-    }
+    for (; b < end && t->length; b++)
+        for (int64_t ch = lo; ch < hi; ch++) {
+            const line l = line_at(t, columns, b, ch, t->length, 1);
+            const dots sum = line_dots(&l, 0);
+            db[ch - lo] += (float)sum.g;
+            dw[ch - lo] += (float)sum.hat;
+        }
 }
 
 /* Items in a slab: enough of them that their sums, written once, hardly count. */
@@ -326,8 +350,8 @@ VEC void rows_bwd(const fnn_call *c, const fnn_scratch *s, int rms, int add)
                 memset(part + window, 0, (size_t)(hi - lo) * sizeof *part);
             }
             for (int64_t b = slab * step; b < end; b++) {
-                if (c0 == 0 && (to.dx || to.dr)) row_bwd(&t, b, first, width, rms, &to);
-                if (affine && lo < hi) affine_add(&t, b, lo, hi, part, part + window);
+                if (t.length && c0 == 0 && (to.dx || to.dr)) row_bwd(&t, b, first, width, rms, &to);
+                if (affine && lo < hi) affine_add(&t, 0, b, b + 1, lo, hi, part, part + window);
             }
         }
         if (!affine) return;
@@ -370,32 +394,45 @@ static inline norm column_norm(const fnn_call *c, int eval)
     const int64_t *d = c->dim;
     const int one = d[1] == 1;              /* a single channel is one line */
     return (norm){.batch = one ? smaller(d[0], 1) : d[0], .groups = 1, .channels = d[1],
-                  .length = one ? d[0] * d[2] : d[2], .columns = 1,
+                  .length = one ? d[0] * d[2] : d[2],
                   .x = c->buf[0], .r = d[5] ? c->buf[3] : NULL, .relu = (int)d[6],
                   .pivot = c->buf[eval ? 4 : 0], .pivot_step = eval || one ? 1 : d[2],
                   .delta = eval ? NULL : c->buf[8], .rstd = c->buf[eval ? 7 : 9],
                   .w = d[3] ? c->buf[1] : NULL, .b = d[4] ? c->buf[2] : NULL};
 }
 
-/* Lines of the window at c0: all channels of an item side by side, or channel by channel. */
-typedef struct { int64_t count, len, task; } lines;
-static inline lines lines_of(const norm *t, int64_t window)
+/* A task: some items if their channels lie side by side, else some channels of one item. */
+typedef struct { int64_t tasks, size, blocks, len; } share;
+static inline share share_of(const norm *t, int64_t window)
 {
-    const int rows = t->length == 1;
-    const int64_t count = rows ? 1 : window, len = rows ? window : t->length;
-    return (lines){count, len, larger(1, GRAIN / larger(len, 1))};
+    const int64_t len = t->length == 1 ? window : t->length, size = larger(1, GRAIN / larger(len, 1));
+    const int64_t blocks = t->length == 1 ? 1 : ceil_div(window, size);
+    const int64_t tasks = t->length == 1 ? ceil_div(t->batch, size) : t->batch * blocks;
+    return (share){t->length ? tasks : 0, size, blocks, len};
 }
+
+/* Runs `body` with l = each line of task k and `first`, its first element in the record. */
+#define FOR_LINES(t, c0, window, share, k, l, first, ...)                                       \
+    do {                                                                                        \
+        const int rows_ = (t)->length == 1;                                                     \
+        const int64_t b_ = rows_ ? (k) * (share).size : (k) / (share).blocks;                   \
+        const int64_t ch_ = rows_ ? 0 : (k) % (share).blocks * (share).size;                    \
+        const int64_t count_ = rows_ ? smaller((share).size, (t)->batch - b_) : 1;              \
+        const int64_t end_ = rows_ ? 1 : smaller(window, ch_ + (share).size);                   \
+        for (int64_t i_ = ch_; i_ < end_; i_++) {                                               \
+            const line l = line_at(t, 1, b_, (c0) + i_, (share).len, count_);                   \
+            const int64_t first = (b_ * (t)->channels + (c0) + i_) * (t)->length, j = i_;       \
+            (void)j;                                                                            \
+            __VA_ARGS__                                                                         \
+        }                                                                                       \
+    } while (0)
 
 static void columns_fwd(const norm *t, float *y)
 {
-    const lines l = lines_of(t, t->channels);
-    const int64_t n = t->batch * l.count;
+    const share h = share_of(t, t->channels);
     FNN_FOR
-    for (int64_t k = 0; k < n; k += l.task)
-        for (int64_t i = k; i < smaller(n, k + l.task); i++) {
-            const line a = line_at(t, i / l.count, i % l.count);
-            line_fwd(&a, y + i * l.len, l.len);
-        }
+    for (int64_t k = 0; k < h.tasks; k++)
+        FOR_LINES(t, 0, t->channels, h, k, l, first, line_fwd(&l, y + first););
 }
 
 /* n_b more numbers with this mean and these squares around it join n. */
@@ -548,8 +585,8 @@ static void columns_bwd(const fnn_call *c, const fnn_scratch *s, norm t, int eva
             float *part = parts + slab * 2 * window + j;
             memset(part, 0, (size_t)cols * sizeof *part);
             memset(part + window, 0, (size_t)cols * sizeof *part);
-            for (int64_t b = slab * step; b < smaller(t.batch, (slab + 1) * step); b++)
-                affine_add(&t, b, c0 + j, c0 + j + cols, part, part + window);
+            affine_add(&t, 1, slab * step, smaller(t.batch, (slab + 1) * step), c0 + j, c0 + j + cols,
+                       part, part + window);
         }
         FNN_FOR
         for (int64_t j = 0; j < window; j += FNN_LANES) {
@@ -562,17 +599,14 @@ static void columns_bwd(const fnn_call *c, const fnn_scratch *s, norm t, int eva
             vf_put(parts + j, vf_mul(sum.b, scale), m);
             vf_put(parts + window + j, vf_mul(sum.w, scale), m);
         }
-        const lines l = lines_of(&t, window);
+        const share h = share_of(&t, window);
         if (to.dx || to.dr) {
             FNN_FOR
-            for (int64_t k = 0; k < t.batch * l.count; k += l.task)
-                for (int64_t i = k; i < smaller(t.batch * l.count, k + l.task); i++) {
-                    const int64_t b = i / l.count, ch = c0 + i % l.count;
-                    const line a = line_at(&t, b, ch);
-                    const operand c1 = {parts + ch - c0, t.length == 1};
-                    const operand c2 = {c1.at + window, t.length == 1};
-                    line_bwd(&a, c1, c2, &to, (b * t.channels + ch) * t.length, l.len);
-                }
+            for (int64_t k = 0; k < h.tasks; k++)
+                FOR_LINES(&t, c0, window, h, k, l, first,
+                    const operand c1 = numbers(parts, j, t.length == 1, 0.0f);
+                    const operand c2 = numbers(parts + window, j, t.length == 1, 0.0f);
+                    line_bwd(&l, c1, c2, &to, first););
         }
     }
 }
