@@ -63,6 +63,13 @@ ALONG_ROWS = {
     "max": lambda x: x.max(1)[0], "min": lambda x: x.min(1)[0],
     "argmax": lambda x: x.argmax(1), "sort": lambda x: x.sort(1)[0],
     "flip": lambda x: x.flip(1), "cat": lambda x: fastnn.cat([x, x * 2], 1),
+    "layer_norm": lambda x: F.layer_norm(x, (37,), SAME, SAME),
+    "rms_norm": lambda x: F.rms_norm(x, (37,), SAME),
+    "add_layer_norm": lambda x: F.add_layer_norm(x, x * x, (37,), SAME)[0],
+    "group_norm": lambda x: F.group_norm(x.reshape(-1, 37, 1), 1, SAME),
+    "instance_norm": lambda x: F.instance_norm(x.unsqueeze(1)),
+    "batch_norm": lambda x: F.batch_norm(x, SAME, SAME * SAME, SAME, SAME),
+    "batch_norm_planes": lambda x: F.batch_norm(x.unsqueeze(1), SAME[:1], SAME[:1] ** 2),
     "gather": lambda x: x.gather(1, fastnn.tensor(np.full((x.shape[0], 3), [4, 0, 4]))),
 }
 PRODUCTS = {
@@ -110,7 +117,7 @@ def test_rows(name: str) -> None:
     check(FUNCTIONS[name])
 
 
-@pytest.mark.parametrize("name", ["sum", "softmax", "logsumexp", "linear"])
+@pytest.mark.parametrize("name", ["sum", "softmax", "logsumexp", "linear", "instance_norm"])
 def test_long_rows(name: str) -> None:
     """Rows beyond a block of the reduction, or of the product's depth."""
     weight = given(20, 1301)

@@ -63,7 +63,7 @@ class LayerNorm(_Affine):
 
     def extra_repr(self) -> str:
         return (f"{self.normalized_shape}, eps={self.eps}, "
-                f"elementwise_affine={self.elementwise_affine}")
+                f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}")
 
 
 class RMSNorm(_Affine):
@@ -122,7 +122,7 @@ class GroupNorm(_Affine):
 
     def __init__(
         self, num_groups: int, num_channels: int, eps: float = 1e-05, affine: bool = True,
-        device: Any = None, dtype: Any = None,
+        device: Any = None, dtype: Any = None, *, bias: bool = True,
     ) -> None:
         super().__init__()
         _core.check_device(device)
@@ -131,14 +131,15 @@ class GroupNorm(_Affine):
                              "channels; need a divisor of the channels")
         self.num_groups, self.num_channels = num_groups, num_channels
         self.eps, self.affine = eps, affine
-        _affine(self, (num_channels,), affine, affine, dtype)
+        _affine(self, (num_channels,), affine, affine and bias, dtype)
         self.reset_parameters()
 
     def forward(self, input: Any) -> Tensor:
         return ops.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+        return (f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
+                f"bias={self.bias is not None}")
 
 
 # ---------------------------------------------------------------- with running statistics
@@ -154,13 +155,13 @@ class _Running(_Affine):
 
     def __init__(
         self, num_features: int, eps: float, momentum: float | None, affine: bool,
-        track_running_stats: bool, device: Any, dtype: Any,
+        track_running_stats: bool, device: Any, dtype: Any, bias: bool,
     ) -> None:
         super().__init__()
         _core.check_device(device)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
-        _affine(self, (num_features,), affine, affine, dtype)
+        _affine(self, (num_features,), affine, affine and bias, dtype)
         for name, shape, kind in (("running_mean", (num_features,), dtype),
                                   ("running_var", (num_features,), dtype),
                                   ("num_batches_tracked", (), DTYPES["int64"])):
@@ -191,7 +192,8 @@ class _Running(_Affine):
 
     def extra_repr(self) -> str:
         return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-                f"affine={self.affine}, track_running_stats={self.track_running_stats}")
+                f"affine={self.affine}, bias={self.bias is not None}, "
+                f"track_running_stats={self.track_running_stats}")
 
 
 def _names(rank: int, most: int, c: int, kind: str) -> str:
@@ -207,9 +209,10 @@ class _BatchNorm(_Running):
     def __init__(
         self, num_features: int, eps: float = 1e-05, momentum: float | None = 0.1,
         affine: bool = True, track_running_stats: bool = True, device: Any = None,
-        dtype: Any = None,
+        dtype: Any = None, *, bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype,
+                         bias)
 
     def forward(self, input: Any) -> Tensor:
         x = self._check(input)
@@ -259,9 +262,10 @@ class _InstanceNorm(_Running):
     def __init__(
         self, num_features: int, eps: float = 1e-05, momentum: float | None = 0.1,
         affine: bool = False, track_running_stats: bool = False, device: Any = None,
-        dtype: Any = None,
+        dtype: Any = None, *, bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype,
+                         bias)
 
     def forward(self, input: Any) -> Tensor:
         x = self._check(input)

@@ -284,20 +284,20 @@ def _batch_norm(
 ) -> Tensor:
     """batch_norm; count, if given, goes up by one in training; momentum None means 1 / count."""
     x, w, b = _by_channel("batch_norm", input, weight, bias)
-    shape = x.shape
     relu = _relu("batch_norm", activation)
     r = None if residual is None else _residual("batch_norm", residual, x)
-    length = 1
-    for s in shape[2:]:
-        length *= s
-    affine = w if weight is not None else None, b if bias is not None else None
-    if is_channels_last(x):
-        rows = shape[0] * length, shape[1], 1
-        y = _batch_norm_rows(channels_last(x), rows, running_mean, running_var, count, *affine,
-                             training, momentum, eps, relu, None if r is None else channels_last(r))
-        return from_channels_last(y)
-    return _batch_norm_rows(x, (shape[0], shape[1], length), running_mean, running_var, count,
-                            *affine, training, momentum, eps, relu, r)
+    n, c, *rest = x.shape
+    length = prod(rest)
+    if training and n * length == 1:
+        raise ShapeError(f"batch_norm: input: got one value per channel in training, input "
+                         f"{x.shape}; need more: a larger batch, or .eval()")
+    more = (running_mean, running_var, count, None if weight is None else w,
+            None if bias is None else b, training, momentum, eps, relu)
+    if not is_channels_last(x):
+        return _batch_norm_rows(x, (n, c, length), *more, r)
+    y = _batch_norm_rows(channels_last(x), (n * length, c, 1), *more,
+                         None if r is None else channels_last(r))
+    return from_channels_last(y)
 
 
 def _batch_norm_rows(
@@ -307,7 +307,7 @@ def _batch_norm_rows(
 ) -> Tensor:
     """_batch_norm of memory that is (batch, channels, length), whatever shape x has.
 
-    Images whose channels lie side by side are (n·h·w, c, 1).
+    Images whose channels lie side by side are (n·h·w, c, 1). In training, batch · length is not 1.
     """
     batch, channels, length = sizes
     mean, var, n = _running("batch_norm", running_mean, running_var, count, channels)
@@ -320,9 +320,6 @@ def _batch_norm_rows(
                              "training=False")
         shapes = (x.shape, (channels,))
         return call(BATCH_NORM_EVAL, (x, w, b, r, mean, var), shapes, dim, (eps,), 1)
-    if batch * length == 1:
-        raise ShapeError(f"batch_norm: input: got one value per channel in training, input "
-                         f"{x.shape}; need more: a larger batch, or .eval()")
     dim += (running_mean is not None, count is not None, momentum is None)
     return call(BATCH_NORM, (x, w, b, r, mean, var, n), (x.shape, (channels,), (channels,)), dim,
                 (eps, 0.0 if momentum is None else momentum), 2)
