@@ -153,7 +153,7 @@ def counted(c: Inputs, a: Tensor) -> Tensor:
     """An argument that the step changes."""
     with fastnn.no_grad():
         c.factor.add_(0.125)
-    return a * c.factor
+    return a * c.factor.clone()
 
 
 def noisy(w: World, a: Tensor, v: int) -> Tensor:
@@ -189,7 +189,7 @@ SMOOTH: dict[str, Op] = {
     "root": lambda w, c, a, b, v: (a * a + 1).sqrt() if v % 2 else (a * a + 1).rsqrt(),
     "reciprocal": lambda w, c, a, b, v: 1 / (1 + a**2),
     "neg": lambda w, c, a, b, v: -a,
-    "power": lambda w, c, a, b, v: (a.square() + 0.5) ** fit(b, a).tanh(),
+    "power": lambda w, c, a, b, v: (a.tanh().square() + 0.5) ** fit(b, a).tanh(),
     "softmax": lambda w, c, a, b, v: F.softmax(a, v % 2),
     "log_softmax": lambda w, c, a, b, v: F.log_softmax(a, v % 2),
     "add": lambda w, c, a, b, v: a + fit(b, a),
