@@ -6,6 +6,7 @@
 #define FNN_OP_CONV_H
 
 #include "conv.h"
+#include "conv_depthwise.h"
 #include "gemm.h"
 #include "sums.h"
 
@@ -40,6 +41,12 @@ static int conv_is_product(const conv_shape *v)
         && v->pad[1] == 0 && v->out[0] == v->size[0] && v->out[1] == v->size[1];
 }
 
+/* Whether channels are kept apart, so that p and t are both (taps, C). */
+static int conv_is_depthwise(const conv_shape *v)
+{
+    return v->groups > 1 && v->groups == v->ci && v->ci == v->co && v->area <= DEPTHWISE_TAPS;
+}
+
 static conv_window conv_windows(const conv_shape *v, const float *x)
 {
     return (conv_window){
@@ -50,7 +57,7 @@ static conv_window conv_windows(const conv_shape *v, const float *x)
 }
 
 /* ---- pack_conv ---- Weights in panels for conv2d, or turned for the gradient of its input.
- * w: (Co, Ci / groups, KH, KW).  y: (groups, panels, rows, 32), see conv.h.  dim: as conv2d. */
+ * w: (Co, Ci / groups, KH, KW).  y: (groups, panels, rows, 32), see conv.h; (taps, C) if depthwise.  dim: as conv2d. */
 
 static void pack_conv_fwd(const fnn_call *c, const fnn_scratch *s)
 {
@@ -62,6 +69,12 @@ static void pack_conv_fwd(const fnn_call *c, const fnn_scratch *s)
     const float *w = c->buf[0];
     float *y = c->buf[1];
     conv_place *place = (conv_place *)s->local;
+    if (conv_is_depthwise(&v)) {
+        FNN_FOR
+        for (int64_t i = 0; i < v.area; i++)
+            for (int64_t q = 0; q < v.co; q++) y[i * v.co + q] = w[q * v.area + i];
+        return;
+    }
     if (turned) conv_places(place, v.taps, v.stride, v.pad, v.dilation);
     else for (int64_t i = 0; i < v.area; i++) place[i] = (conv_place){0, (int32_t)v.area, (int32_t)i};
     FNN_FOR
@@ -82,9 +95,44 @@ static void pack_conv_fwd(const fnn_call *c, const fnn_scratch *s)
  * x: (N,H,W,Ci), w: (Co,Ci/groups,KH,KW), b: (Co), r: (N,OH,OW,Co), p, t: pack_conv of w, forward and
  * turned; y: (N,OH,OW,Co).  b and r may be absent, t if the gradient of x is never wanted. */
 
+/* to[j] (+)= from[j] for j < n. */
+VEC void conv_put(float *to, const float *from, int64_t n, int acc)
+{
+    for (int64_t j = 0; j < n; j += FNN_LANES) {
+        const int lanes = lanes_of(n - j);
+        const vf x = vf_get(from + j, lanes);
+        vf_put(to + j, acc ? vf_add(vf_get(to + j, lanes), x) : x, lanes);
+    }
+}
+
+static void conv_axes(const conv_shape *v, depthwise_axis a[2], int backward)
+{
+    for (int i = 0; i < 2; i++) {
+        a[i] = (depthwise_axis){v->out[i], v->size[i], v->taps[i], v->stride[i], v->pad[i],
+                                v->dilation[i]};
+        if (backward) a[i].out = v->size[i], a[i].size = v->out[i];
+    }
+}
+
+/* to (+)= from, (pixels, Co). */
+static void conv_add(const conv_shape *v, const float *from, float *to, int acc)
+{
+    FNN_FOR
+    for (int64_t i = 0; i < v->pixels; i++)
+        conv_put(to + i * v->co, from + i * v->co, v->co, acc);
+}
+
 static void conv2d_fwd(const fnn_call *c, const fnn_scratch *s)
 {
     const conv_shape v = conv_shape_of(c);
+    if (conv_is_depthwise(&v)) {
+        depthwise_axis a[2];
+        conv_axes(&v, a, 0);
+        depthwise_run(c->buf[0], c->buf[4], v.flags & CONV_BIAS ? c->buf[2] : NULL, c->buf[6], v.n, a,
+                      v.co, 0, 0);
+        if (v.flags & CONV_RESIDUAL) conv_add(&v, c->buf[3], c->buf[6], 1);
+        return;
+    }
     const int64_t packed = gemm_ceil(v.og, GEMM_PANEL_W) * GEMM_PANEL_W * v.k;
     for (int64_t g = 0; g < v.groups; g++) {
         conv_window windows = conv_windows(&v, (const float *)c->buf[0] + g * v.cg);
@@ -128,16 +176,6 @@ static conv_window conv_reached(const conv_shape *v, const float *dy, const int6
 #define CONV_TILE (1 << 18)   /* floats of local scratch beyond those of gemm.h           */
 #define CONV_COLUMNS 2048     /* of a part of dx, at most                                 */
 #define CONV_PARTS 8          /* to be shared by a team, where there is work for so many  */
-
-/* to[j] (+)= from[j] for j < n. */
-VEC void conv_put(float *to, const float *from, int64_t n, int acc)
-{
-    for (int64_t j = 0; j < n; j += FNN_LANES) {
-        const int lanes = lanes_of(n - j);
-        const vf x = vf_get(from + j, lanes);
-        vf_put(to + j, acc ? vf_add(vf_get(to + j, lanes), x) : x, lanes);
-    }
-}
 
 /* The pixels of one class, by way of tiles.  dx: at the first channel of the group. */
 static void conv_scatter(const conv_shape *v, const conv_window *w, const int64_t r[2],
@@ -275,19 +313,27 @@ static void conv2d_bwd(const fnn_call *c, const fnn_scratch *s)
     const conv_shape v = conv_shape_of(c);
     const float *x = c->buf[0], *turned = c->buf[5], *dy = c->grad[6];
     const int64_t packed = gemm_ceil(v.cg, GEMM_PANEL_W) * GEMM_PANEL_W * v.area * v.og;
-    for (int64_t g = 0; c->grad[0] && g < v.groups; g++)
+    const int depthwise = conv_is_depthwise(&v), groups = depthwise ? 0 : (int)v.groups;
+    if (depthwise && c->grad[0]) {
+        depthwise_axis a[2];
+        conv_axes(&v, a, 1);
+        depthwise_run(dy, turned, NULL, c->grad[0], v.n, a, v.co, c->acc & 1, 1);
+    }
+    if (depthwise && c->grad[1]) {
+        depthwise_axis a[2];
+        conv_axes(&v, a, 0);
+        depthwise_weights(x, dy, c->grad[1], v.n, a, v.co, c->acc >> 1 & 1, s);
+    }
+    for (int64_t g = 0; c->grad[0] && g < groups; g++)
         conv_input_gradient(&v, dy + g * v.og, turned + g * packed, c->grad[0] + g * v.cg,
                             c->acc & 1, s);
-    for (int64_t g = 0; c->grad[1] && g < v.groups; g++)
+    for (int64_t g = 0; c->grad[1] && g < groups; g++)
         conv_weight_gradient(&v, x + g * v.cg, dy + g * v.og, c->grad[1] + g * v.og * v.k,
                              c->acc >> 1 & 1, s);
     if (c->grad[2] && v.flags & CONV_BIAS)
         column_sums(dy, v.pixels, v.co, c->grad[2], c->acc >> 2 & 1, s);
-    if (c->grad[3] && v.flags & CONV_RESIDUAL) {
-        FNN_FOR
-        for (int64_t i = 0; i < v.pixels; i++)
-            conv_put(c->grad[3] + i * v.co, dy + i * v.co, v.co, c->acc >> 3 & 1);
-    }
+    if (c->grad[3] && v.flags & CONV_RESIDUAL)
+        conv_add(&v, dy, c->grad[3], c->acc >> 3 & 1);
 }
 
 #endif

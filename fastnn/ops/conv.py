@@ -27,6 +27,7 @@ _ABSENT = _core.empty((0,))
 _BIAS, _RESIDUAL, _TURNED = 1, 2, 4
 _MOST = 1 << 31                 # no stride, padding or dilation goes beyond
 _MOST_TAPS, _MOST_CHANNELS = 1 << 17, 1 << 17
+_DEPTHWISE_TAPS = 64            # of kernels that csrc/conv_depthwise.h takes
 
 
 def sizes(op: str, name: str, value: Any, rank: int, least: int) -> tuple[int, ...]:
@@ -124,11 +125,16 @@ def _convolve(
     of_weight = (0, 0, 0, channels, outputs, *taps, 0, 0)
     shape, dim = (groups, -(-outputs // groups // 32), area * inner, 32), (
         *of_weight, 1, 1, 0, 0, 1, 1, flags)
+    depthwise = 1 < groups == channels == outputs and area <= _DEPTHWISE_TAPS
+    if depthwise:
+        shape = (area, outputs)
     panels = packed(PACK_CONV, w, shape, dim)
     if panels is None:
         panels = call(PACK_CONV, (w,), (shape,), dim)
     turned = _ABSENT
-    if x.requires_grad and grad_enabled():
+    if depthwise:
+        turned = panels
+    elif x.requires_grad and grad_enabled():
         shape = (groups, -(-inner // 32), area * (outputs // groups), 32)
         turned = call(PACK_CONV, (w,), (shape,),
                       (*of_weight, *stride, *pad, *dilation, flags | _TURNED))
