@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -92,6 +93,15 @@ def test_schedules(tmp_path):
     assert number(r"StepLR\(30\).*ends", text) == pytest.approx(0.1 * 0.3 ** 3, abs=1e-4)
     assert number("OneCycleLR.*peak", text) == pytest.approx(0.1, abs=1e-3)
     assert is_png(tmp_path / "schedules.png")
+
+
+def test_profile_training(tmp_path):
+    pytest.importorskip("matplotlib", reason="the example draws a picture")
+    text = run("profile_training", tmp_path)
+    assert "linear backward" in text and "Net.hidden.0" in text
+    assert number("eager:", text) > 0 and number("compiled:", text) > 0
+    assert is_png(tmp_path / "roofline.png")
+    assert json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
 
 
 def test_mnist_one_epoch(tmp_path):
