@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-OURS, ROOF = "fastnn", "roof"
+OURS, EAGER, ROOF = "fastnn", "fastnn-eager", "roof"
 
 # name: (module of this package, class, what the class is told)
 ADAPTERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     OURS: ("torchlike", "Fastnn", {}),
+    EAGER: ("torchlike", "FastnnEager", {}),
     "torch": ("torchlike", "Torch", {}),
     "torch-compile": ("torchlike", "TorchCompile", {}),
     "jax": ("xla", "Jax", {}),
@@ -27,7 +28,7 @@ ADAPTERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "openvino": ("graphs", "OpenVino", {}),
     ROOF: ("roof", "Roof", {}),
 }
-PEERS = [name for name in ADAPTERS if name not in (OURS, ROOF)]
+PEERS = [name for name in ADAPTERS if name not in (OURS, EAGER, ROOF)]
 
 
 @dataclass

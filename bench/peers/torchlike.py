@@ -27,6 +27,10 @@ class Torchlike:
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return function
 
+    def replayed(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """The whole step, optimizer included, as one call: where the library can."""
+        return step
+
     def build(self, row: Row) -> Job | None:
         return getattr(self, row.mode)(row)
 
@@ -76,14 +80,15 @@ class Torchlike:
         cross_entropy = self.t.nn.functional.cross_entropy
         loss_of = self.compiled(lambda *xs: cross_entropy(model(*xs[:-1]), xs[-1]))
 
-        def run() -> Any:
+        def one_step(*batch: Any) -> Any:
             optimizer.zero_grad()
             loss = loss_of(*batch)
             loss.backward()
             optimizer.step()
             return loss
 
-        return Job(run, magnitude)
+        one_step = self.replayed(one_step)
+        return Job(lambda: one_step(*batch), magnitude)
 
     def optimizer(self, row: Row) -> Job:
         _, arrays = row.arrays()
@@ -99,12 +104,37 @@ class Torchlike:
         return Job(run, magnitude)
 
 
-class Fastnn(Torchlike):
+class FastnnEager(Torchlike):
+    """Models without fastnn.compile; kernels are the same and measured once."""
+
     def __init__(self, threads: int) -> None:
         import fastnn
 
         super().__init__(fastnn, threads)
-        self.about["settings"] = fastnn._core.isa()
+        self.about["settings"] = f"{fastnn._core.isa()}, models eagerly"
+
+    def build(self, row: Row) -> Job | None:
+        return None if row.group == "kernels" else super().build(row)
+
+
+class Fastnn(FastnnEager):
+    """Models by fastnn.compile, as other libraries' are compiled; kernels by plain calls."""
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(threads)
+        self.about["settings"] = f"{self.t._core.isa()}, models replayed"
+
+    def build(self, row: Row) -> Job | None:
+        return Torchlike.build(self, row)
+
+    def replayed(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        return self.t.compile(step)
+
+    def forward(self, row: Row) -> Job:
+        function, operands, _ = self.prepared(row)
+        if row.group != "kernels":
+            function = self.t.compile(function)
+        return Job(lambda: function(*operands), magnitude, self.t.inference_mode())
 
 
 class Torch(Torchlike):
