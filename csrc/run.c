@@ -210,7 +210,7 @@ static void run_range(const work *w, int64_t begin, int64_t end, pool *p)
     set_fp_mode(mode);
 }
 
-#define MOVE_NS 1e6          /* a worker is moved at most once in so long                      */
+#define MOVE_NS 2e5          /* a worker is moved at most once in so long                      */
 
 /* Linux wakes a worker on the CPU of its master and may leave both there for hundreds of
  * milliseconds, while another CPU idles.  Such a worker steps aside: its mask, which it has for a

@@ -19,6 +19,7 @@
 #define SPIN_NS 200000.0     /* how long they spin: SPINS in fastnn/_runtime.py                    */
 #define AMORTIZE 16.0        /* late starts may cost one part in so many                           */
 #define ALONE_NS 64e6        /* ... and keep a caller from trying again for so long at most        */
+#define STREAK 6             /* doublings of that time, from twice the loss on                     */
 
 typedef struct {
     double last;             /* end of the latest work that was a candidate for a team             */
@@ -28,6 +29,7 @@ typedef struct {
     double late;             /* how late they came when that was too late                          */
     double owed_until;       /* that loss is made up for then                                      */
     double crowded_until;    /* the next came before: late starts are expected until then          */
+    int streak;              /* how many came so                                                   */
 } team_memory;
 
 static _Thread_local team_memory memory = {.wake = WAKE_NS};
@@ -49,7 +51,9 @@ static int team_pays(double cost, double now)
     return m->alone > 2 * m->wake;
 }
 
-/* A team has done work of `cost` ns; its last thread started `late` ns after the call. */
+/* A team has done work of `cost` ns; its last thread started `late` ns after the call.  One late
+ * start is forgiven.  The next before that loss is made up for keeps the caller alone, twice as long
+ * each time: a worker that woke in the wrong place costs little, a crowd is soon left to itself. */
 static void team_learn(double cost, double begin, double late, double end)
 {
     team_memory *m = &memory;
@@ -57,10 +61,10 @@ static void team_learn(double cost, double begin, double late, double end)
     const double expected = asleep ? m->wake : START_NS;
     if (asleep) m->wake += (fmin(late, 10 * WAKE_NS) - m->wake) / 4;
     if (late > 4 * expected && late > cost / 2) {
-        const int again = begin < m->owed_until;
-        m->owed_until = fmin(fmax(m->owed_until, end) + AMORTIZE * late, end + ALONE_NS);
+        m->streak = begin < m->owed_until ? m->streak + (m->streak < STREAK) : 0;
+        if (m->streak) m->crowded_until = end + fmin((1 << m->streak) * late, ALONE_NS);
+        m->owed_until = fmin(fmax(m->owed_until, end) + AMORTIZE * late, end + 2 * ALONE_NS);
         m->late = late;
-        if (again) m->crowded_until = m->owed_until;
     }
     m->last = end;
     m->awake_until = end + SPIN_NS;
