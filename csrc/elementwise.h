@@ -227,15 +227,8 @@ static void narrow_sum(float *out, const float *t, int64_t rows, int n, int add)
 static void unbroadcast(float *out, int64_t out_row, int64_t out_step, const float *t,
                         int64_t rows, int64_t n, int add)
 {
-    if (out_step && n < FNN_LANES) {
+    if (out_step) {                              /* columns stay: fewer than 16, see column_grad */
         narrow_sum(out, t, rows, (int)n, add);
-    } else if (out_step) {                       /* columns stay */
-        for (int64_t i = 0; i < n; i += FNN_LANES) {
-            const int m = lanes_of(n - i);
-            vf sum = add ? vf_get(out + i, m) : vf_zero();
-            for (int64_t r = 0; r < rows; r++) sum = vf_add(sum, vf_get(t + r * n + i, m));
-            vf_put(out + i, sum, m);
-        }
     } else if (out_row) {                        /* rows stay */
         for (int64_t r = 0; r < rows; r++) {
             const float sum = fold_run(FOLD_SUM, t + r * n, n, 0.0f);
@@ -247,7 +240,27 @@ static void unbroadcast(float *out, int64_t out_row, int64_t out_step, const flo
     }
 }
 
+/* out (+)= the sum of the rows that f computes, each added to out as it comes. */
+static void column_grad(tile t, const layout *l, float *out, int add, tile_fn *f)
+{
+    tile rest = t;
+    t.out = rest.out = out;
+    t.out_row = rest.out_row = 0;
+    t.add = rest.add = add;
+    if (!add) {
+        t.rows = 1;
+        f(&t);
+        rest.add = 1;
+        rest.rows--;
+        rest.dy += rest.dy_row;
+        for (int j = 0; j < l->n_in; j++)
+            rest.in[j] = (const char *)rest.in[j] + rest.row[j] * l->in_size[j];
+    }
+    f(&rest);
+}
+
 #define GRAD_TASKS 64         /* enough to share; more slabs would only mean more partial sums */
+#define GRAD_UNITS 8          /* tiles of a slab at least, for the same reason                 */
 
 /* grad[j] (+)= f(dy, operands) summed over the axes along which operand j was broadcast. */
 static void broadcast_grad(const fnn_call *c, const fnn_scratch *s, const layout *l, int j,
@@ -264,7 +277,7 @@ static void broadcast_grad(const fnn_call *c, const fnn_scratch *s, const layout
         else units *= v.grid[k];
     }
     /* slabs * width <= GRAD_TASKS * GRAIN, which the shared scratch holds */
-    int64_t slabs = tasks > 0 ? smaller(GRAD_TASKS / tasks, units) : 1;
+    int64_t slabs = tasks > 0 ? smaller(GRAD_TASKS / tasks, units / GRAD_UNITS) : 1;
     if (slabs < 1) slabs = 1;
     float *sums = slabs > 1 ? s->shared : c->grad[j];
     if (units == 0) {                            /* a sum of nothing */
@@ -288,6 +301,10 @@ static void broadcast_grad(const fnn_call *c, const fnn_scratch *s, const layout
             for (int k = 0; k < axes; k++) out += digit[k] * v.block[k] * stride[k];
             const int64_t rows = t.rows, n = t.n, row = stride[axes - 2], step = stride[axes - 1];
             const int direct = step && (row || rows == 1);   /* nothing to sum inside the tile */
+            if (!direct && step && n >= FNN_LANES) {
+                column_grad(t, l, out, add, f);
+                continue;
+            }
             t.out = direct ? out : s->local;
             t.out_row = direct ? row : n;
             t.add = direct && add;
@@ -297,7 +314,8 @@ static void broadcast_grad(const fnn_call *c, const fnn_scratch *s, const layout
         }
     }
     if (slabs == 1) return;
-    FOR_VECTORS(width, i) {
+    FNN_FOR
+    for (int64_t i = 0; i < width; i += FNN_LANES) {
         const int m = lanes_of(width - i);
         fold_parts(FOLD_SUM, sums + i, slabs, width, m);
         const vf sum = vf_get(sums + i, m);

@@ -11,7 +11,7 @@
  *   - runs inside an OpenMP team (possibly of one): work is shared with FNN_FOR, whose implicit
  *     barrier also orders one record after the other; it reads no operand after its last barrier,
  *     unless it has none at all;
- *   - in backward may use the gradient of its outputs as scratch: nobody reads it afterwards;
+ *   - in backward may use the gradient of its outputs as scratch if its row says SPENDS_DY;
  *   - splits work over outputs, and reduces by fixed-size chunks and a fixed tree, so that its
  *     bits do not depend on the number of threads.
  */
@@ -58,7 +58,8 @@ enum {
 typedef struct {
     const char *name;
     uint32_t diff;            /* bit j: the backward kernel fills grad[j] of input j; bit 16 + j:
-                                 slot j, a saved output, may become the memory of grad[0] */
+                                 slot j, a saved output, may become the memory of grad[0];
+                                 bit 28: it overwrites the gradients of outputs           */
     uint32_t writes;          /* bit j: the forward kernel changes input j in place      */
     uint64_t needs;           /* bit j: the backward kernel reads buf[j]; bits 16(i+1) + j:
                                  it does so only for the gradient of input i, i < 3      */
@@ -67,6 +68,7 @@ extern const fnn_op_info fnn_ops[FNN_N_OPS];
 /* In `writes`, see ops.def. */
 enum { FNN_IN_PLACE = 0x10000, FNN_IN_PLACE_BWD = 0x20000, FNN_COMPUTES = 0x40000 };
 #define GRAD_IN(slot) (1u << (16 + (slot)))
+#define SPENDS_DY (1u << 28)
 #define FOR_GRAD(i, slots) ((uint64_t)(slots) << 16 * ((i) + 1))
 unsigned fnn_needs(int op, unsigned want);  /* slots that backward reads for the gradients wanted */
 double fnn_flops(const fnn_call *c);   /* arithmetic of the forward record               */

@@ -13,6 +13,7 @@ cdef extern from "fnn.h":
         unsigned diff
         unsigned writes
         unsigned long long needs
+    enum: SPENDS_DY
     const fnn_op_info fnn_ops[]
     enum: FNN_IN_PLACE
     enum: FNN_IN_PLACE_BWD

@@ -470,3 +470,36 @@ def test_retain_grad_does_not_keep_tensors_alive():
     with pytest.raises(GraphError, match="retain_grad"):
         x.detach().retain_grad()
     assert fastnn.autograd.grad((x * 2.0).sum(), x)[0].tolist() == [2, 2]
+
+
+LONG = (70, 100)                        # elements: more than backward copies without asking
+
+
+@pytest.mark.parametrize("f", [fastnn.tanh, fastnn.neg, lambda x: x * x[:, :1], lambda x: x.sum(0),
+                               lambda x: nn.functional.linear(x, fastnn.ones(100, 100)).relu()])
+def test_backward_leaves_the_given_gradient_alone(f):
+    """A long one is read where it lies: not even a kernel that uses it as scratch may change it."""
+    x = fastnn.rand(*LONG, requires_grad=True)
+    y = f(x)
+    g = fastnn.randn(*y.shape)
+    kept = g.numpy().copy()
+    y.backward(g)
+    np.testing.assert_array_equal(g.numpy(), kept)
+    again = fastnn.tensor(x.tolist(), requires_grad=True)
+    f(again).backward(fastnn.tensor(kept.reshape(y.shape)))
+    np.testing.assert_array_equal(x.grad.numpy(), again.grad.numpy())
+
+
+def test_a_gradient_that_is_also_accumulated_into():
+    """y.backward(x.grad): what is added to x.grad must not be read as the incoming gradient."""
+    w = fastnn.randn(100, 100)
+    x = fastnn.zeros(*LONG, requires_grad=True)
+    first = fastnn.randn(*LONG)
+    (x * first).sum().backward()
+    (x @ w).backward(x.grad)
+    expected = first.numpy() + first.numpy() @ w.numpy().T
+    np.testing.assert_allclose(x.grad.numpy(), expected, rtol=1e-4, atol=1e-4)
+    y = fastnn.zeros(*LONG, requires_grad=True)
+    (y * first).sum().backward()
+    (y @ w).backward(y.grad.numpy())
+    np.testing.assert_allclose(y.grad.numpy(), expected, rtol=1e-4, atol=1e-4)

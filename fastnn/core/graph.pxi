@@ -100,10 +100,15 @@ cdef object _first(pair):
     return pair[0]
 
 
+cdef enum:
+    LONG_SEED = 4096                # floats: copying fewer costs less than asking whether one must
+
+
 cdef class Buffers:
     """Gradient memory of one backward: a block is reused as soon as its last reader has run."""
     cdef dict idle                  # bytes -> [addresses]
     cdef list taken
+    cdef float *lent                # the caller's: read, and not given to another
     cdef Recorder recorder
     cdef int first_block
 
@@ -131,7 +136,8 @@ cdef class Buffers:
         return <float *>p
 
     cdef give(self, float *p, long long n):
-        self.idle.setdefault(n, []).append(<uintptr_t>p)
+        if p != self.lent:
+            self.idle.setdefault(n, []).append(<uintptr_t>p)
 
     def __dealloc__(self):
         if self.recorder is not None:
@@ -160,7 +166,7 @@ cdef Tensor fresh_gradient(Tensor leaf, bint at_home, Storage place):
 
 cdef Storage saved_place(Record r, int j, bint keep):
     """A saved output that may become the gradient of input j, if nobody else will look at it."""
-    cdef unsigned slots = fnn_ops[r.call.op].diff >> 16
+    cdef unsigned slots = fnn_ops[r.call.op].diff >> 16 & 0xfff
     if j == 0 and slots and not keep:
         for slot, store in r.stores:
             if slots >> <int>slot & 1 and (<Storage>store).handles == 0:
@@ -243,6 +249,34 @@ cdef int plan_record(Record r, fnn_call *c, Buffers buffers, dict leaves, tuple 
     return 0
 
 
+cdef bint lies_in_gradients(Tensor t, list order):
+    """Does t share memory with the .grad of a leaf of these records?"""
+    cdef Tensor g
+    cdef size_t bytes = t.n * sizeof(float)
+    for _, record in order:
+        for e in (<Record>record).edges:
+            g = (<Tensor>e).gradient if isinstance(e, Tensor) else None
+            if g is not None and g.data < t.data + bytes and t.data < g.data + g.n * sizeof(float):
+                return True
+    return False
+
+
+cdef float *seed_place(Record root, Tensor seed, list order, Buffers buffers) except NULL:
+    """Where backward starts from: a long seed is read where it lies, unless somebody would overwrite
+    it: the kernel of root, the NumPy twin or an accumulation into a .grad that shares its memory."""
+    cdef float *p
+    if (seed.n > LONG_SEED and buffers.recorder is None and reference is None
+            and not fnn_ops[root.call.op].diff & SPENDS_DY and not lies_in_gradients(seed, order)):
+        buffers.lent = <float *>seed.data
+        return buffers.lent
+    p = buffers.take(seed.n)
+    if buffers.recorder is None:
+        memcpy(p, seed.data, seed.n * sizeof(float))
+    else:
+        buffers.recorder.seed(p, seed)
+    return p
+
+
 cdef bint is_among(Tensor t, tuple ts):
     for x in ts:
         if x is t:
@@ -295,11 +329,7 @@ def backward(Tensor root not None, gradient=None, bint retain_graph=False, tuple
     cdef dict leaves = {}
     cdef list made = []                 # the record of each call, None of a copy: where that matters
     try:
-        (<Record>root.edge).g[root.slot] = buffers.take(seed.n)
-        if buffers.recorder is None:
-            memcpy((<Record>root.edge).g[root.slot], seed.data, seed.n * sizeof(float))
-        else:
-            buffers.recorder.seed((<Record>root.edge).g[root.slot], seed)
+        (<Record>root.edge).g[root.slot] = seed_place(<Record>root.edge, seed, order, buffers)
         n = 0
         for _, record in order:
             if only is None and (<Record>record).kept is not None:

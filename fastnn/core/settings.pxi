@@ -111,10 +111,11 @@ def capture(bint on):
 
 
 def op_info(str name, unsigned want=0xffff):
-    """What ops.def says of an op: input gradients, slots backward reads for them, inputs changed."""
+    """What ops.def says of an op: input gradients, slots backward reads for them, inputs changed, and
+    whether backward overwrites the gradients of outputs."""
     cdef const fnn_op_info *i = &fnn_ops[<int>OPS[name]]
     return {"diff": i.diff & 0xffff, "needs": fnn_needs(OPS[name], want), "writes": i.writes & 0xffff,
-            "computes": bool(i.writes & FNN_COMPUTES),
+            "computes": bool(i.writes & FNN_COMPUTES), "spends": bool(i.diff & SPENDS_DY),
             "in_place": bool(i.writes & FNN_IN_PLACE), "in_place_bwd": bool(i.writes & FNN_IN_PLACE_BWD)}
 
 

@@ -65,10 +65,14 @@ class Launch:
         acc = sum(1 << j for j, s in enumerate(start) if s is not None and want[j])
         slots = [None if a is None else place(a)
                  for a in self.hide(self.ins, 0, want) + self.hide(outs, len(self.ins), want)]
+        given = [None if g is None else place(g) for g in gouts]
         with on_a_team():
             _core.unchecked_launch(
-                _core.OPS[self.op], slots, grads + [None if g is None else place(g) for g in gouts],
-                len(self.ins), self.dim, self.f, acc=acc, backward=True, threads=threads)
+                _core.OPS[self.op], slots, grads + given, len(self.ins), self.dim, self.f, acc=acc,
+                backward=True, threads=threads)
+        if not self.info["spends"]:
+            for g, now in zip(gouts, given, strict=True):
+                assert g is None or same_bits(g, now), "backward changed the gradient of an output"
         return grads
 
     def output_gradients(self, rng) -> list[Any]:
