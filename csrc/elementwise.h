@@ -227,7 +227,7 @@ static void narrow_sum(float *out, const float *t, int64_t rows, int n, int add)
 static void unbroadcast(float *out, int64_t out_row, int64_t out_step, const float *t,
                         int64_t rows, int64_t n, int add)
 {
-    if (out_step) {                              /* columns stay: fewer than 16, see column_grad */
+    if (out_step) {                              /* columns stay; there are fewer than 16 */
         narrow_sum(out, t, rows, (int)n, add);
     } else if (out_row) {                        /* rows stay */
         for (int64_t r = 0; r < rows; r++) {
@@ -240,23 +240,47 @@ static void unbroadcast(float *out, int64_t out_row, int64_t out_step, const flo
     }
 }
 
-/* out (+)= the sum of the rows that f computes, each added to out as it comes. */
-static void column_grad(tile t, const layout *l, float *out, int add, tile_fn *f)
+/* Rows first .. first + rows - 1 of t. */
+static tile tile_rows(tile t, const layout *l, int64_t first, int64_t rows)
 {
-    tile rest = t;
-    t.out = rest.out = out;
-    t.out_row = rest.out_row = 0;
-    t.add = rest.add = add;
-    if (!add) {
-        t.rows = 1;
+    for (int j = 0; j < l->n_in; j++)
+        t.in[j] = (const char *)t.in[j] + first * t.row[j] * l->in_size[j];
+    t.dy += first * t.dy_row;
+    t.rows = rows;
+    return t;
+}
+
+#define GRAD_PART 1024        /* elements to compute before they are summed: they stay in L1    */
+
+/* out (+)= what f computes for t, summed over the axes along which out does not move: out_row and
+ * out_step are 0 there.  room holds a tile of out and of each operand. */
+static void grad_tile(tile t, const layout *l, float *out, int64_t out_row, int64_t out_step,
+                      int add, float *room, tile_fn *f)
+{
+    const int64_t rows = t.rows, n = t.n, group = n < GRAD_PART ? GRAD_PART / n : 1;
+    if (out_step && (out_row || rows == 1)) {    /* nothing to sum */
+        t.out = out, t.out_row = out_row, t.add = add;
+        if (out_row == n) widen(&t, l, room);
         f(&t);
-        rest.add = 1;
-        rest.rows--;
-        rest.dy += rest.dy_row;
-        for (int j = 0; j < l->n_in; j++)
-            rest.in[j] = (const char *)rest.in[j] + rest.row[j] * l->in_size[j];
+        return;
     }
-    f(&rest);
+    if (out_step && n >= FNN_LANES) {            /* each row is added to out as it comes */
+        for (int64_t r = 0, next; r < rows; r = next) {
+            next = r || add ? rows : 1;
+            tile part = tile_rows(t, l, r, next - r);
+            part.out = out, part.out_row = 0, part.add = r || add;
+            f(&part);
+        }
+        return;
+    }
+    for (int64_t r = 0; r < rows; r += group) {
+        tile part = tile_rows(t, l, r, smaller(group, rows - r));
+        const int64_t here = part.rows;
+        part.out = room, part.out_row = n, part.add = 0;
+        widen(&part, l, room + GRAIN);
+        f(&part);
+        unbroadcast(out + r * out_row, out_row, out_step, room, here, n, add || (r && !out_row));
+    }
 }
 
 #define GRAD_TASKS 64         /* enough to share; more slabs would only mean more partial sums */
@@ -299,18 +323,7 @@ static void broadcast_grad(const fnn_call *c, const fnn_scratch *s, const layout
             t.dy_row = size[axes - 1];
             float *out = sums + slab * width;
             for (int k = 0; k < axes; k++) out += digit[k] * v.block[k] * stride[k];
-            const int64_t rows = t.rows, n = t.n, row = stride[axes - 2], step = stride[axes - 1];
-            const int direct = step && (row || rows == 1);   /* nothing to sum inside the tile */
-            if (!direct && step && n >= FNN_LANES) {
-                column_grad(t, l, out, add, f);
-                continue;
-            }
-            t.out = direct ? out : s->local;
-            t.out_row = direct ? row : n;
-            t.add = direct && add;
-            if (t.out_row == n) widen(&t, l, s->local + GRAIN);
-            f(&t);
-            if (!direct) unbroadcast(out, row, step, s->local, rows, n, add);
+            grad_tile(t, l, out, stride[axes - 2], stride[axes - 1], add, s->local, f);
         }
     }
     if (slabs == 1) return;

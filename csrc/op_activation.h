@@ -132,7 +132,7 @@ VEC void softmax_strand(int log, const strand *r, const float *x, float *y)
     const vf max = strand_max(r, x);
     vf sum = vf_zero();
     STRAND_VECTORS(*r, i, m) {
-        const vf e = vf_exp_low(vf_sub(vf_get(x + i, (int)m), max));
+        const vf e = vf_exp_shifted(vf_sub(vf_get(x + i, (int)m), max));
         if (!log) vf_put(y + i, e, (int)m);
         sum = vf_add(sum, vf_first(e, (int)m, vf_zero()));
     }
@@ -147,10 +147,13 @@ VEC void softmax_strand(int log, const strand *r, const float *x, float *y)
 
 /* Rows of neighbours that fit L1 go through a pipeline of three: one loop takes the exponentials of
  * a row, finishes the row before it and finds the maximum of the row after it, since the first alone
- * would leave half of the core waiting. */
+ * would leave half of the core waiting.  The other two are PIPE_SKEW columns ahead: rows of a power
+ * of two would crowd a few sets of the cache. */
 #define PIPE_MIN 32
 #define PIPE_MAX 2048
 #define PIPE_UNROLL 4
+#define PIPE_STEP (PIPE_UNROLL * FNN_LANES)
+#define PIPE_SKEW 256
 
 typedef struct {
     const float *x, *x_after, *x_before;
@@ -158,16 +161,35 @@ typedef struct {
     vf max, max_before, last_before;     /* last: 1 / sum, or its logarithm */
 } softmax_stage;
 
-VEC void softmax_vector(int log, const softmax_stage *t, int64_t i, int m, vf *sum, vf *max_after)
+/* The row before, finished: y = e / sum, or x - max - log(sum). */
+VEC void softmax_last(int log, const softmax_stage *t, int64_t i, int m)
 {
-    const vf e = vf_exp_low(vf_sub(vf_get(t->x + i, m), t->max));
+    const vf y = log ? vf_sub(vf_sub(vf_get(t->x_before + i, m), t->max_before), t->last_before)
+                     : vf_mul(vf_get(t->y_before + i, m), t->last_before);
+    vf_put(t->y_before + i, y, m);
+}
+
+/* Columns i.. of the row, and `ahead`.. of those before and after. */
+VEC void softmax_vector(int log, const softmax_stage *t, int64_t i, int64_t ahead, int m, vf *sum,
+                        vf *max_after)
+{
+    const vf e = vf_exp_shifted(vf_sub(vf_get(t->x + i, m), t->max));
     if (!log) vf_put(t->y + i, e, m);
-    const vf before = log ? vf_sub(vf_sub(vf_get(t->x_before + i, m), t->max_before), t->last_before)
-                          : vf_mul(vf_get(t->y_before + i, m), t->last_before);
-    vf_put(t->y_before + i, before, m);
     *sum = vf_add(*sum, vf_first(e, m, vf_zero()));
-    const vf after = vf_first(vf_get(t->x_after + i, m), m, vf_set1(-INFINITY));
+    softmax_last(log, t, ahead, m);
+    const vf after = vf_first(vf_get(t->x_after + ahead, m), m, vf_set1(-INFINITY));
     *max_after = vf_greater(after, *max_after);
+}
+
+/* Columns first .. last - 1, a multiple of PIPE_STEP. */
+VEC void softmax_columns(int log, const softmax_stage *t, int64_t first, int64_t last, int64_t skew,
+                         vf *sum, vf *max)
+{
+    for (int64_t i = first; i < last; i += PIPE_STEP)
+        for (int k = 0; k < PIPE_UNROLL; k++) {
+            const int64_t at = i + k * FNN_LANES;
+            softmax_vector(log, t, at, at + skew, FNN_LANES, &sum[k], &max[k]);
+        }
 }
 
 /* x, y: (rows, n); idle: n floats to read and write where there is no row before. */
@@ -175,33 +197,27 @@ VEC void softmax_rows(int log, const float *x, float *y, int64_t rows, int64_t n
 {
     const strand first = {0, (n + FNN_LANES - 1) / FNN_LANES, FNN_LANES, FNN_LANES,
                           (int)((n - 1) % FNN_LANES + 1), 1};
+    const int64_t whole = n / PIPE_STEP * PIPE_STEP, skew = whole > PIPE_SKEW ? PIPE_SKEW : 0;
     softmax_stage t = {.x_before = idle, .y_before = idle, .max = strand_max(&first, x),
                        .max_before = vf_zero(), .last_before = vf_zero()};
     memset(idle, 0, (size_t)n * sizeof *idle);
     for (int64_t r = 0; r < rows; r++) {
         const vf zero = vf_zero(), low = vf_set1(-INFINITY);
         vf sum[PIPE_UNROLL] = {zero, zero, zero, zero}, max[PIPE_UNROLL] = {low, low, low, low};
-        int64_t i = 0;
         t.x = x + r * n, t.y = y + r * n;
         t.x_after = r + 1 < rows ? t.x + n : t.x;
-        for (; i + PIPE_UNROLL * FNN_LANES <= n; i += PIPE_UNROLL * FNN_LANES)
-            for (int k = 0; k < PIPE_UNROLL; k++)
-                softmax_vector(log, &t, i + k * FNN_LANES, FNN_LANES, &sum[k], &max[k]);
-        for (int k = 0; i < n; i += FNN_LANES, k++)
-            softmax_vector(log, &t, i, lanes_of(n - i), &sum[k], &max[k]);
+        softmax_columns(log, &t, 0, whole - skew, skew, sum, max);
+        softmax_columns(log, &t, whole - skew, whole, skew - whole, sum, max);
+        for (int64_t i = whole, k = 0; i < n; i += FNN_LANES, k++)
+            softmax_vector(log, &t, i, i, lanes_of(n - i), &sum[k], &max[k]);
         const vf total = vf_add(vf_add(sum[0], sum[1]), vf_add(sum[2], sum[3]));
         const vf all = vf_set1(vf_hsum(total));
+        const vf top = vf_greater(vf_greater(max[0], max[1]), vf_greater(max[2], max[3]));
         t.last_before = log ? vf_log(all) : vf_div(vf_set1(1.0f), all);
         t.x_before = t.x, t.y_before = t.y, t.max_before = t.max;
-        const vf top = vf_greater(vf_greater(max[0], max[1]), vf_greater(max[2], max[3]));
         t.max = vf_set1(vf_hmax(top));
     }
-    for (int64_t i = 0; i < n; i += FNN_LANES) {
-        const int m = lanes_of(n - i);
-        const vf z = log ? vf_sub(vf_sub(vf_get(t.x_before + i, m), t.max_before), t.last_before)
-                         : vf_mul(vf_get(t.y_before + i, m), t.last_before);
-        vf_put(t.y_before + i, z, m);
-    }
+    for (int64_t i = 0; i < n; i += FNN_LANES) softmax_last(log, &t, i, lanes_of(n - i));
 }
 
 VEC void softmax_any(int log, const fnn_call *c, const fnn_scratch *s)
@@ -262,7 +278,7 @@ static void log_softmax_bwd(const fnn_call *c, const fnn_scratch *s)
     FOR_STRANDS(c->dim, r) {
         const vf sum = strand_sum(&r, dy, NULL);
         STRAND_VECTORS(r, i, m) {
-            const vf d = vf_fnma(vf_exp_low(vf_get(y + i, (int)m)), sum, vf_get(dy + i, (int)m));
+            const vf d = vf_fnma(vf_exp_shifted(vf_get(y + i, (int)m)), sum, vf_get(dy + i, (int)m));
             vf_put(dx + i, c->acc & 1 ? vf_add(vf_get(dx + i, (int)m), d) : d, (int)m);
         }
     }

@@ -36,7 +36,7 @@ VEC vf spread_map(int kind, vf x, vf a, vf p)
 {
     switch (kind) {
     case FOLD_SQUARES: return vf_mul(a, vf_sub(x, p));     /* the factor 2 is in a */
-    case FOLD_EXP: return vf_mul(a, fold_map(FOLD_EXP, x, p));
+    case FOLD_EXP: return vf_mul(a, vf_exp(vf_sub(x, vf_finite_or_zero(p))));
     case FOLD_HITS: return vf_sel(vf_same(x, p), a, vf_zero());
     default: return a;
     }

@@ -31,7 +31,7 @@ enum {
     FOLD_SUM,                 /* x                                                            */
     FOLD_DIFFS,               /* x - p                                                        */
     FOLD_SQUARES,             /* (x - p)^2                                                    */
-    FOLD_EXP,                 /* exp(x - p), an infinite p counting as 0                      */
+    FOLD_EXP,                 /* exp(x - p), x <= p, an infinite p counting as 0; inf gives NaN */
     FOLD_HITS,                /* 1 where x = p or both are NaN, else 0                        */
     FOLD_PROD,
     FOLD_MAX,
@@ -64,12 +64,17 @@ VEC vf fold_start(int kind)
 
 VEC vm vf_same(vf a, vf b) { return vm_or(vf_eq(a, b), vm_and(vf_isnan(a), vf_isnan(b))); }
 
+VEC vf vf_finite_or_zero(vf p)
+{
+    return vf_sel(vf_eq(vf_abs(p), vf_set1(INFINITY)), vf_zero(), p);
+}
+
 VEC vf fold_map(int kind, vf x, vf p)
 {
     if (kind == FOLD_HITS) return vf_sel(vf_same(x, p), vf_set1(1.0f), vf_zero());
-    if (kind == FOLD_EXP) p = vf_sel(vf_eq(vf_abs(p), vf_set1(INFINITY)), vf_zero(), p);
+    if (kind == FOLD_EXP) p = vf_finite_or_zero(p);
     if (kind == FOLD_DIFFS || kind == FOLD_SQUARES || kind == FOLD_EXP) x = vf_sub(x, p);
-    return kind == FOLD_SQUARES ? vf_mul(x, x) : kind == FOLD_EXP ? vf_exp(x) : x;
+    return kind == FOLD_SQUARES ? vf_mul(x, x) : kind == FOLD_EXP ? vf_exp_shifted(x) : x;
 }
 
 VEC vf fold_join(int kind, vf a, vf b)

@@ -71,7 +71,7 @@ typedef struct { qm v[VEC_K]; } vm;
 /* ---- what differs between instruction sets --------------------------------------------------
  * q_greater(a,b) = a > b ? a : b and q_lesser(a,b) = a < b ? a : b, hence b if either is NaN.
  * q_half4/8(a): the lanes 4 / 8 apart exchanged.
- * q_pick, q_pick4(t, i) = t[i & 15], t[i & 3] of aligned floats. */
+ * q_pick, q_pick8, q_pick4(t, i) = t[i & 15], t[i & 7], t[i & 3] of aligned floats. */
 
 #if VEC_K == 1
 
@@ -100,6 +100,10 @@ VEC qi q_mulhi(qi a, qi b)
     return (qi)_mm512_mask_blend_epi32(0xAAAA, even, odd);
 }
 VEC qf q_pick(const float *t, qi i) { return _mm512_permutexvar_ps((__m512i)i, _mm512_load_ps(t)); }
+VEC qf q_pick8(const float *t, qi i)
+{
+    return _mm512_permutexvar_ps((__m512i)i, _mm512_broadcast_f32x8(_mm256_load_ps(t)));
+}
 VEC qf q_pick4(const float *t, qi i)
 {
     return _mm512_permutevar_ps(_mm512_broadcast_f32x4(_mm_load_ps(t)), (__m512i)i);
@@ -135,6 +139,10 @@ VEC qf q_pick(const float *t, qi i)
     __m256 low = _mm256_permutevar8x32_ps(_mm256_load_ps(t), (__m256i)i);
     __m256 high = _mm256_permutevar8x32_ps(_mm256_load_ps(t + 8), (__m256i)i);
     return _mm256_blendv_ps(low, high, (__m256)(i << 28));
+}
+VEC qf q_pick8(const float *t, qi i)
+{
+    return _mm256_permutevar8x32_ps(_mm256_load_ps(t), (__m256i)i);
 }
 VEC qf q_pick4(const float *t, qi i)
 {
@@ -182,6 +190,11 @@ VEC qf q_pick(const float *t, qi i)
     qi at = (i & 15) * 0x04040404 + 0x03020100;      /* the four bytes of each */
     return (qf)vqtbl4q_u8(vld1q_u8_x4((const uint8_t *)t), (uint8x16_t)at);
 }
+VEC qf q_pick8(const float *t, qi i)
+{
+    qi at = (i & 7) * 0x04040404 + 0x03020100;
+    return (qf)vqtbl2q_u8(vld1q_u8_x2((const uint8_t *)t), (uint8x16_t)at);
+}
 VEC qf q_pick4(const float *t, qi i)
 {
     qi at = (i & 3) * 0x04040404 + 0x03020100;
@@ -193,6 +206,10 @@ VEC qf q_pick4(const float *t, qi i)
 VEC qf q_pick(const float *t, qi i)
 {
     return (qf){t[i[0] & 15], t[i[1] & 15], t[i[2] & 15], t[i[3] & 15]};
+}
+VEC qf q_pick8(const float *t, qi i)
+{
+    return (qf){t[i[0] & 7], t[i[1] & 7], t[i[2] & 7], t[i[3] & 7]};
 }
 VEC qf q_pick4(const float *t, qi i)
 {
@@ -287,8 +304,9 @@ VEC vf vi_as_vf(vi a) { vf r; EACH(r.v[k] = (qf)a.v[k]) return r; }
 VEC vi vf_to_vi(vf a) { vi r; EACH(r.v[k] = q_to_i(a.v[k])) return r; }    /* needs |a| < 2^31 */
 VEC vf vi_to_vf(vi a) { vf r; EACH(r.v[k] = __builtin_convertvector((qs)a.v[k], qf)) return r; }
 
-/* Lanes t[i & 15] of 16 numbers, t[i & 3] of 4: much cheaper without AVX-512. */
+/* Lanes t[i & 15] of 16 numbers, t[i & 7] of 8, t[i & 3] of 4: the fewer the cheaper. */
 VEC vf vf_pick(const float *t, vi i) { vf r; EACH(r.v[k] = q_pick(t, i.v[k])) return r; }
+VEC vf vf_pick8(const float *t, vi i) { vf r; EACH(r.v[k] = q_pick8(t, i.v[k])) return r; }
 VEC vf vf_pick4(const float *t, vi i) { vf r; EACH(r.v[k] = q_pick4(t, i.v[k])) return r; }
 
 /* ---- masks --------------------------------------------------------------------------------- */

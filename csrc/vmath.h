@@ -107,6 +107,25 @@ VEC vf vf_exp_fine_(vf x)
     return vf_power_low_(VEC_FMA ? vf_power_fine_(e) : e);
 }
 
+/* exp(d) for d = x - max x: T (1 + p) by eighths, and ln 2 in one piece where there is FMA.  What that
+ * costs, 0.05 u |d|, is a twentieth of what rounding x - max may have cost already.
+ * 1.16 ULP and 0.05 u |d| (base 2.0 ULP) for d <= 0; zero below -87.3, NaN at inf. */
+VEC vf vf_exp_shifted(vf d)
+{
+    VEC_TABLE eighths[8] = {                    /* 2^(k/8), less k in the bits that 8 n adds to */
+        0x1p0f, 0x1.f72b84p-1f, 0x1.f06fep-1f, 0x1.ebfdaep-1f,
+        0x1.ea09e6p-1f, 0x1.eace54p-1f, 0x1.ee89fap-1f, 0x1.f5818ep-1f};
+    const vf round = vf_set1(0x1.8p20f), one = vf_set1(1.0f);
+    d = vf_at_least(d, -88.0f);
+    const vf m = vf_fma(d, vf_set1(0x1.715476p0f), round), n = vf_sub(m, round);
+    const vf r = VEC_FMA ? vf_fnma(n, vf_set1(0x1.62e43p-1f), d)
+        : vf_fnma(n, vf_set1(0x1.0bfbe8p-15f), vf_fnma(n, vf_set1(0x1.62ep-1f), d));
+    const vf p = vf_mul(r, VEC_POLY(r, 1.0f, 0.5000645f, 0.16666858f));
+    const vi bits = vf_as_vi(m);
+    const vf s = vi_as_vf(vi_add(vf_as_vi(vf_pick8(eighths, bits)), vi_shl(bits, 20)));
+    return VEC_FMA ? vf_fma(s, p, s) : vf_mul(s, vf_add(one, p));   /* s p alone could be flushed */
+}
+
 /* x = n ln 2 + r with |r| <= ln(2) / 2 */
 #define VEC_LN2_HI 0x1.62e4p-1f            /* short: its product with n is exact */
 #define VEC_LN2_LO 0x1.7f7d1cp-20f

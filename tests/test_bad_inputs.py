@@ -400,6 +400,21 @@ def test_softmax_limits() -> None:
     assert np.isnan(F.softmax(fastnn.full((1, 3), float("-inf")), 1).numpy()).all()
 
 
+@pytest.mark.parametrize("n", [7, 64, 300, 1000, 1024, 2047, 5000])
+def test_softmax_errors(n: int) -> None:
+    """Probabilities add up to 1 within (n + 4) u, and are what docs/accuracy.md says of exp(x - max):
+    2 ULP and 1.05 u |x - max|, a sum of n more and the quotient."""
+    x = (np.random.default_rng(n).standard_normal((50, n)) * 20).astype(np.float32)
+    p, log_p = F.softmax(x, 1).numpy().astype(float), F.log_softmax(x, 1).numpy()
+    u, d = 2.0**-24, x.astype(float) - x.max(1, keepdims=True)
+    exact = np.exp(d) / np.exp(d).sum(1, keepdims=True)
+    assert (abs(p.sum(1) - 1) <= (n + 4) * u).all()
+    seen = (d > -87) & (exact > 1e-37)
+    assert (abs(p - exact) <= exact * u * (8 + n / 16 - 1.05 * d))[seen].all()
+    np.testing.assert_allclose(log_p, np.log(np.exp(d).sum(1, keepdims=True)) * -1 + d, rtol=4 * u,
+                               atol=16 * u)
+
+
 def test_empty_batches() -> None:
     w, b = leaf(5, 4), leaf(5)
     y = F.linear(fastnn.zeros(0, 4), w, b)

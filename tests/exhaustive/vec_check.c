@@ -114,6 +114,7 @@ static void check_float(void)
     F(vf_set1(b[3]), b[3]);
     F(vf_zero(), 0.0f);
     F(vf_pick(table, vf_as_vi(x)), table[bits_of(a[i]) & 15]);
+    F(vf_pick8(table, vf_as_vi(x)), table[bits_of(a[i]) & 7]);
     F(vf_pick4(table, vf_as_vi(x)), table[bits_of(a[i]) & 3]);
     F(vf_sel(vf_lt(x, y), x, z), a[i] < b[i] ? a[i] : c[i]);
     for (int e = -252; e <= 254; e += 11) {
