@@ -286,7 +286,17 @@ static void grad_tile(tile t, const layout *l, float *out, int64_t out_row, int6
 #define GRAD_TASKS 64         /* enough to share; more slabs would only mean more partial sums */
 #define GRAD_UNITS 8          /* tiles of a slab at least, for the same reason                 */
 
-/* grad[j] (+)= f(dy, operands) summed over the axes along which operand j was broadcast. */
+static void put_sums(float *out, const float *sums, int64_t n, int acc)
+{
+    for (int64_t i = 0; i < n; i += FNN_LANES) {
+        const int m = lanes_of(n - i);
+        const vf sum = vf_get(sums + i, m);
+        vf_put(out + i, acc ? vf_add(vf_get(out + i, m), sum) : sum, m);
+    }
+}
+
+/* grad[j] (+)= f(dy, operands) summed over the axes along which operand j was broadcast.  It may lie
+ * where the operand does: sums are complete before they are stored. */
 static void broadcast_grad(const fnn_call *c, const fnn_scratch *s, const layout *l, int j,
                            tile_fn *f)
 {
@@ -309,30 +319,40 @@ static void broadcast_grad(const fnn_call *c, const fnn_scratch *s, const layout
             vf_put(c->grad[j] + i, vf_zero(), lanes_of(width - i));
         return;
     }
+    const int64_t row = stride[axes - 2], step = stride[axes - 1];
+    const int no_sum = units == 1 && step && (row || size[axes - 2] == 1);
     FNN_FOR
     for (int64_t i = 0; i < tasks * slabs; i++) {
         const int64_t slab = i / tasks;
         const int64_t begin = units * slab / slabs, end = units * (slab + 1) / slabs;
         int64_t digit[5];
+        tile t = {0};
         grid_digits(&v, axes, kept, i % tasks, digit);
+        float *out = sums + slab * width;
+        for (int k = 0; k < axes; k++)
+            if (stride[k]) out += digit[k] * v.block[k] * stride[k];
         for (int64_t u = begin; u < end; u++) {
-            const int add = u > begin || (acc && slabs == 1);
-            tile t;
             grid_digits(&v, axes, all & ~kept, u, digit);
             t.dy = c->grad[l->n_in] + tile_at(&t, c, l, &v, digit);
             t.dy_row = size[axes - 1];
-            float *out = sums + slab * width;
-            for (int k = 0; k < axes; k++) out += digit[k] * v.block[k] * stride[k];
-            grad_tile(t, l, out, stride[axes - 2], stride[axes - 1], add, s->local, f);
+            if (no_sum)
+                grad_tile(t, l, out, row, step, acc, s->local, f);
+            else if (slabs > 1)
+                grad_tile(t, l, out, row, step, u > begin, s->local, f);
+            else
+                grad_tile(t, l, s->local, row ? step ? t.n : 1 : 0, step, u > begin,
+                          s->local + GRAIN, f);
         }
+        if (no_sum || slabs > 1) continue;
+        const int64_t rows = row ? t.rows : 1, n = step ? t.n : 1;
+        for (int64_t r = 0; r < rows; r++) put_sums(out + r * row, s->local + r * n, n, acc);
     }
     if (slabs == 1) return;
     FNN_FOR
     for (int64_t i = 0; i < width; i += FNN_LANES) {
         const int m = lanes_of(width - i);
         fold_parts(FOLD_SUM, sums + i, slabs, width, m);
-        const vf sum = vf_get(sums + i, m);
-        vf_put(c->grad[j] + i, acc ? vf_add(vf_get(c->grad[j] + i, m), sum) : sum, m);
+        put_sums(c->grad[j] + i, sums + i, m, acc);
     }
 }
 
