@@ -222,6 +222,42 @@ static inline norm row_norm(const fnn_call *c, int rms, int add)
                   .w = d[4] ? c->buf[at.w] : NULL, .b = d[5] ? c->buf[at.b] : NULL};
 }
 
+/* One row: n neighbours of x, or of x + r, which goes to `sum` on the way. */
+typedef struct { const float *x, *r; float *sum; int64_t n; } summed;
+
+VEC vf summed_take(const summed *t, int64_t i, int m)
+{
+    vf v = vf_get(t->x + i, m);
+    if (t->r) {
+        v = vf_add(v, vf_get(t->r + i, m));
+        vf_put(t->sum + i, v, m);
+    }
+    return v;
+}
+
+/* The sum of v - shift, or of its squares: chunks of FOLD_RUN, these in double. */
+VEC float row_sum(const summed *t, int squares, float shift)
+{
+    const vf by = vf_set1(shift), zero = vf_zero();
+    double sum = 0;
+    for (int64_t i = 0; i < t->n;) {
+        const int64_t end = smaller(t->n, i + FOLD_RUN);
+        vf s[4] = {zero, zero, zero, zero};
+        for (; i + 4 * FNN_LANES <= end; i += 4 * FNN_LANES)
+            for (int k = 0; k < 4; k++) {
+                const vf v = vf_sub(summed_take(t, i + k * FNN_LANES, FNN_LANES), by);
+                s[k] = squares ? vf_fma(v, v, s[k]) : vf_add(s[k], v);
+            }
+        for (int k = 0; i < end; i += FNN_LANES, k++) {
+            const int m = lanes_of(end - i);
+            const vf v = vf_sel(vm_first(m), vf_sub(summed_take(t, i, m), by), zero);
+            s[k] = squares ? vf_fma(v, v, s[k]) : vf_add(s[k], v);
+        }
+        sum += vf_hsum(vf_add(vf_add(s[0], s[1]), vf_add(s[2], s[3])));
+    }
+    return (float)sum;
+}
+
 VEC void rows_fwd(const fnn_call *c, int rms, int add)
 {
     const norm t = row_norm(c, rms, add);
@@ -231,18 +267,18 @@ VEC void rows_fwd(const fnn_call *c, int rms, int add)
     float *y = c->buf[at.y], *delta = rms ? NULL : c->buf[at.delta], *rstd = c->buf[at.rstd];
     FNN_FOR
     for (int64_t row = 0; row < t.batch * t.groups; row++) {
-        const float *x = t.x + row * n;
+        summed from = {(const float *)c->buf[0] + row * n, NULL, NULL, n};
         if (add) {
-            const float *a = (const float *)c->buf[0] + row * n, *r = (const float *)c->buf[1] + row * n;
-            float *sum = (float *)c->buf[at.sum] + row * n;
-            for (int64_t i = 0; i < n; i += FNN_LANES) {
-                const int m = lanes_of(n - i);
-                vf_put(sum + i, vf_add(vf_get(a + i, m), vf_get(r + i, m)), m);
-            }
+            from.r = (const float *)c->buf[1] + row * n;
+            from.sum = (float *)c->buf[at.sum] + row * n;
         }
-        const float pivot = rms || !n ? 0.0f : *x;
-        const float shift = rms || !n ? 0.0f : run_sum(FOLD_DIFFS, x, n, pivot) / (float)n;
-        const float var = n ? run_sum(FOLD_SQUARES, x, n, pivot + shift) / (float)n : 0.0f;
+        float pivot = 0, shift = 0, var = 0;
+        if (!rms && n) {
+            pivot = add ? *from.x + *from.r : *from.x;
+            shift = row_sum(&from, 0, pivot) / (float)n;
+            from = (summed){t.x + row * n, NULL, NULL, n};
+        }
+        if (n) var = row_sum(&from, 1, pivot + shift) / (float)n;
         if (!rms) delta[row] = shift;
         rstd[row] = 1.0f / __builtin_sqrtf(var + c->f[0]);
         const int64_t b = row / t.groups, first = row % t.groups * width;
