@@ -48,11 +48,14 @@ def matmul(input: Any, other: Any) -> Tensor:
         a, b = as_tensor(input), as_tensor(other)
         need_float32("matmul", input=a, other=b)
     shape_a, shape_b = a.shape, b.shape
-    if len(shape_a) == len(shape_b) == 2 and shape_a[1] == shape_b[0]:  # the usual case, short
-        (m, k), n = shape_a, shape_b[1]
+    if len(shape_a) == 2 == len(shape_b) and shape_a[1] == shape_b[0]:  # the usual case, short
+        m, k = shape_a
+        n = shape_b[1]
         left, right = transpose_source(a), transpose_source(b)
+        if left is None is right:
+            return call(MATMUL, (a, b), ((m, n),), (m, n, k, 0, 0, 1, 1))
         return call(MATMUL, (a if left is None else left, b if right is None else right),
-                    ((m, n),), (m, n, k, left is not None, right is not None, 1, 1, 0, 0, 0, 0))
+                    ((m, n),), (m, n, k, left is not None, right is not None, 1, 1))
     if not shape_a or not shape_b:
         raise ShapeError(
             f"matmul: shapes: got {shape_a} and {shape_b}; need at least one axis each"
@@ -218,7 +221,7 @@ def linear(
             f"linear: bias: got shape {b.shape}; need ({n},) for weight {weight_shape}"
         )
     m = shape[0] if len(shape) == 2 else prod(shape[:-1])
-    y_shape = (*shape[:-1], n)
+    y_shape = (m, n) if len(shape) == 2 else (*shape[:-1], n)
     if residual is not None and r.shape != y_shape:
         raise ShapeError(f"linear: residual: got shape {r.shape}; need {y_shape}")
     pack = None
