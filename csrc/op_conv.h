@@ -7,12 +7,13 @@
 
 #include "conv.h"
 #include "conv_depthwise.h"
+#include "conv_winograd.h"
 #include "gemm.h"
 #include "sums.h"
 
 /* dim: N, H, W, Ci, Co, KH, KW, OH, OW, stride[2], pad[2] (top, left), dilation[2],
  * groups << 8 | CONV_BIAS, ... */
-enum { CONV_BIAS = 1, CONV_RESIDUAL = 2, CONV_TURNED = 4 };
+enum { CONV_BIAS = 1, CONV_RESIDUAL = 2, CONV_TURNED = 4, CONV_WINOGRAD = 8 };
 
 typedef struct {
     int64_t n, size[2], ci, co, taps[2], out[2], stride[2], pad[2], dilation[2];
@@ -57,7 +58,8 @@ static conv_window conv_windows(const conv_shape *v, const float *x)
 }
 
 /* ---- pack_conv ---- Weights in panels for conv2d, or turned for the gradient of its input.
- * w: (Co, Ci / groups, KH, KW).  y: (groups, panels, rows, 32), see conv.h; (taps, C) if depthwise.  dim: as conv2d. */
+ * w: (Co, Ci / groups, KH, KW).  y: (groups, panels, rows, 32), see conv.h; (taps, C) if depthwise;
+ * (36, panels, rows, 32) for Winograd's transform.  dim: as conv2d. */
 
 static void pack_conv_fwd(const fnn_call *c, const fnn_scratch *s)
 {
@@ -69,6 +71,10 @@ static void pack_conv_fwd(const fnn_call *c, const fnn_scratch *s)
     const float *w = c->buf[0];
     float *y = c->buf[1];
     conv_place *place = (conv_place *)s->local;
+    if (v.flags & CONV_WINOGRAD) {
+        winograd_pack(y, w, ld, step, columns, rows, turned);
+        return;
+    }
     if (conv_is_depthwise(&v)) {
         FNN_FOR
         for (int64_t i = 0; i < v.area; i++)
@@ -131,6 +137,15 @@ static void conv2d_fwd(const fnn_call *c, const fnn_scratch *s)
         depthwise_run(c->buf[0], c->buf[4], v.flags & CONV_BIAS ? c->buf[2] : NULL, c->buf[6], v.n, a,
                       v.co, 0, 0);
         if (v.flags & CONV_RESIDUAL) conv_add(&v, c->buf[3], c->buf[6], 1);
+        return;
+    }
+    if (v.flags & CONV_WINOGRAD) {
+        const winograd g = {.x = c->buf[0], .panels = c->buf[4], .y = c->buf[6],
+                            .bias = v.flags & CONV_BIAS ? c->buf[2] : NULL,
+                            .add = v.flags & CONV_RESIDUAL ? c->buf[3] : NULL, .n = v.n,
+                            .h = v.size[0], .w = v.size[1], .c = v.ci, .oh = v.out[0],
+                            .ow = v.out[1], .o = v.co, .top = -v.pad[0], .left = -v.pad[1]};
+        winograd_run(&g, s);
         return;
     }
     const int64_t packed = gemm_ceil(v.og, GEMM_PANEL_W) * GEMM_PANEL_W * v.k;
@@ -324,7 +339,14 @@ static void conv2d_bwd(const fnn_call *c, const fnn_scratch *s)
         conv_axes(&v, a, 0);
         depthwise_weights(x, dy, c->grad[1], v.n, a, v.co, c->acc >> 1 & 1, s);
     }
-    for (int64_t g = 0; c->grad[0] && g < groups; g++)
+    const int winograd_x = v.flags & CONV_WINOGRAD && c->grad[0];
+    if (winograd_x) {
+        const winograd g = {.x = dy, .panels = turned, .y = c->grad[0], .n = v.n, .h = v.out[0],
+                            .w = v.out[1], .c = v.co, .oh = v.size[0], .ow = v.size[1], .o = v.ci,
+                            .top = v.pad[0] - 2, .left = v.pad[1] - 2, .acc = c->acc & 1};
+        winograd_run(&g, s);
+    }
+    for (int64_t g = 0; c->grad[0] && !winograd_x && g < groups; g++)
         conv_input_gradient(&v, dy + g * v.og, turned + g * packed, c->grad[0] + g * v.cg,
                             c->acc & 1, s);
     for (int64_t g = 0; c->grad[1] && g < groups; g++)

@@ -50,6 +50,42 @@ def test_an_image_alone_has_the_bits_it_has_in_a_batch(options: dict) -> None:
         assert alone.tobytes() == together[i : i + 1].tobytes()
 
 
+def wide_conv(x: fastnn.Tensor, w: fastnn.Tensor) -> np.ndarray:
+    """A 3×3 convolution with padding 1 in float64."""
+    x = np.pad(x.numpy().astype(np.float64), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(2, 3))
+    return np.einsum("nchwij,ocij->nohw", windows, w.numpy().astype(np.float64), optimize=True)
+
+
+def test_winograd_errors_and_the_exact_switch() -> None:
+    """Root mean square of the error over that of the outputs: 2.5e-6, and 1e-6 without."""
+    x, w = randn(3, 64, 14, 15), randn(48, 64, 3, 3)
+    want = wide_conv(x, w)
+    scale = np.sqrt((want**2).mean())
+
+    def error() -> float:
+        return float(np.sqrt(((F.conv2d(x, w, padding=1).numpy() - want) ** 2).mean()) / scale)
+
+    assert error() < 2.5e-6
+    with fastnn.exact_conv():
+        exact = F.conv2d(x, w, padding=1).numpy()
+        assert fastnn.exact_conv.on and error() < 1e-6
+    assert not fastnn.exact_conv.on
+    fastnn.exact_conv(True)
+    try:
+        assert F.conv2d(x, w, padding=1).numpy().tobytes() == exact.tobytes()
+    finally:
+        fastnn.exact_conv(False)
+
+
+def test_an_image_alone_has_its_bits_with_winograd_too() -> None:
+    x, w = randn(20, 32, 11, 10), randn(40, 32, 3, 3)
+    together = F.conv2d(x, w, padding=1).numpy()
+    for i in range(20):
+        alone = F.conv2d(x[i : i + 1], w, padding=1).numpy()
+        assert alone.tobytes() == together[i : i + 1].tobytes()
+
+
 def test_gradient_without_that_of_the_input() -> None:
     x, w = randn(2, 3, 6, 6), randn(4, 3, 3, 3).requires_grad_()
     F.conv2d(x, w).sum().backward()

@@ -20,11 +20,12 @@ from .._core import (
 from ..errors import LimitError, ShapeError
 from .checks import need_float32, need_int
 
-__all__ = ["conv1d", "conv2d"]
+__all__ = ["conv1d", "conv2d", "exact_conv"]
 
 CONV2D, PACK_CONV = OPS["conv2d"], OPS["pack_conv"]
 _ABSENT = _core.empty((0,))
-_BIAS, _RESIDUAL, _TURNED = 1, 2, 4
+_CACHED = 1 << 17               # weights whose 36 transformed ones stay in a cache of 32 MB
+_TURNED, _WINOGRAD = 4, 8
 _MOST = 1 << 31                 # no stride, padding or dilation goes beyond
 _MOST_TAPS, _MOST_CHANNELS = 1 << 17, 1 << 17
 _DEPTHWISE_TAPS = 64            # of kernels that csrc/conv_depthwise.h takes
@@ -115,6 +116,49 @@ def _outputs(
     return tuple(out)
 
 
+class exact_conv:
+    """Whether convolutions add up products of x and w themselves, one after the other.
+
+    Otherwise kernels of 3×3 with stride 1 over 32 channels and more use Winograd's transform, which
+    takes a quarter of the multiplications at about twice the rounding error; NaN and infinity then
+    reach all outputs of their tiles of 4×4. exact_conv(True) switches at once; as a with block,
+    until its end. A compiled step stays as it was recorded.
+
+    Example:
+        >>> import fastnn
+        >>> with fastnn.exact_conv(True):
+        ...     fastnn.exact_conv.on
+        True
+        >>> fastnn.exact_conv.on
+        False
+    """
+
+    on = False
+
+    def __init__(self, mode: bool = True) -> None:
+        self._before, exact_conv.on = exact_conv.on, bool(mode)
+
+    def __enter__(self) -> exact_conv:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        exact_conv.on = self._before
+
+
+def _by_winograd(
+    inner: int, outputs: int, groups: int, taps: list[int], out: tuple[int, ...],
+    stride: tuple[int, ...], dilation: tuple[int, ...],
+) -> bool:
+    """Whether the transform pays. It does not ask for the number of images: one alone has the bits
+    it has in a batch. 36 matrices that do not fit the caches must serve some tiles of an image."""
+    if taps != [3, 3] or stride != (1, 1) or dilation != (1, 1) or groups != 1:
+        return False
+    if min(inner, outputs) < 32 or max(inner, outputs) > 2048 or min(out) < 2:
+        return False
+    tiles = -(-out[0] // 4) * -(-out[1] // 4)
+    return inner * outputs <= _CACHED or tiles >= 16
+
+
 def _convolve(
     x: Tensor, w: Tensor, b: Tensor, out: tuple[int, ...], stride: tuple[int, ...],
     pad: tuple[int, ...], dilation: tuple[int, ...], groups: int,
@@ -128,6 +172,9 @@ def _convolve(
     depthwise = 1 < groups == channels == outputs and area <= _DEPTHWISE_TAPS
     if depthwise:
         shape = (area, outputs)
+    elif not exact_conv.on and _by_winograd(inner, outputs, groups, taps, out, stride, dilation):
+        shape, flags = (36, -(-outputs // 32), inner, 32), flags | _WINOGRAD
+        dim = (*dim[:-1], flags)
     panels = packed(PACK_CONV, w, shape, dim)
     if panels is None:
         panels = call(PACK_CONV, (w,), (shape,), dim)
@@ -136,6 +183,8 @@ def _convolve(
         turned = panels
     elif x.requires_grad and grad_enabled():
         shape = (groups, -(-inner // 32), area * (outputs // groups), 32)
+        if flags & _WINOGRAD:
+            shape = (36, -(-inner // 32), outputs, 32)
         turned = call(PACK_CONV, (w,), (shape,),
                       (*of_weight, *stride, *pad, *dilation, flags | _TURNED))
     return call(CONV2D, (x, w, b, _ABSENT, panels, turned), ((n, *out, outputs),),

@@ -31,6 +31,19 @@ def small(**options):
     return conv(**options), randn((2, 4, 7, 6), (6, channels, 3, 2), (6,))
 
 
+def winograd():
+    """Images of 1 to 4 tiles, padded and not; the transform's error is some 1e-6 of an output's
+    magnitude, here with room for the largest of all outputs."""
+    shapes = (((2, 32, 9, 6), (33, 32, 3, 3), (33,)), ((3, 40, 8, 8), (64, 40, 3, 3), (64,)),
+              ((1, 37, 5, 14), (70, 37, 3, 3), (70,)))
+    for padding, shape in zip((0, 1, (3, 2)), shapes, strict=True):
+        yield Case("conv2d", conv(padding=padding), randn(*shape), f"winograd-{padding}", big=True,
+                   atol=1e-5)
+    yield Case("conv2d", conv(padding=1), randn((0, 32, 6, 6), (32, 32, 3, 3)), "winograd-none",
+               big=True)
+    yield Case("pack_conv", conv(padding=1), randn((1, 40, 5, 5), (33, 40, 3, 3)), "winograd")
+
+
 CASES = [
     Case("conv2d", *small(), "plain"),
     Case("conv2d", *small(padding=1), "padded"),
@@ -84,6 +97,7 @@ CASES = [
     Case("conv2d", conv(groups=4, padding=1), randn((2, 80, 6, 7), (160, 20, 3, 3), (160,)),
          "groups-odd", big=True),
     Case("conv2d", packed_twice, randn((2, 5, 6, 6), (7, 5, 3, 3)), "packed", grad=False),
+    *winograd(),
     Case("pack_conv", conv(), randn((1, 9, 8, 8), (35, 9, 3, 3)), exact=True),
     Case("pack_conv", conv(stride=(2, 3), padding=1, dilation=(1, 2)),
          randn((1, 40, 8, 9), (6, 40, 4, 3)), "stride", exact=True),
