@@ -177,13 +177,6 @@ int64_t fnn_peak_bytes(int restart)
     return most;
 }
 
-int64_t fnn_block_bytes(size_t bytes)
-{
-    size_t rounded;
-    size_class(bytes + HEADER, &rounded);
-    return (int64_t)rounded;
-}
-
 int64_t fnn_alloc_count(void) { return count; }
 void fnn_set_max_bytes(int64_t bytes) { max_bytes = bytes; }
 void fnn_fail_alloc_after(int64_t n) { fail_in = n; }

@@ -119,7 +119,6 @@ void *fnn_malloc(size_t bytes);
 void fnn_free(void *p);
 int64_t fnn_live_bytes(void);          /* bytes handed out and not given back            */
 int64_t fnn_peak_bytes(int restart);   /* the most of them since it was last told to restart */
-int64_t fnn_block_bytes(size_t bytes); /* what a block of so many takes                   */
 int64_t fnn_cached_bytes(void);
 int64_t fnn_alloc_count(void);         /* calls of fnn_malloc so far                     */
 void fnn_trim(void);                   /* give cached blocks back to the system          */

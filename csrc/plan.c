@@ -12,7 +12,8 @@
 #include "fnn.h"
 
 #define ALIGN 64
-#define SKEW 64       /* bytes between neighbours, so that streams of 4 KiB multiples do not share cache sets */
+#define PAGE 4096
+#define SKEW 64       /* bytes behind those of a page and more: streams should not share cache sets */
 
 typedef struct {
     int64_t begin, end;                  /* bytes */
@@ -31,6 +32,12 @@ static int by_begin(const void *a, const void *b)
 {
     const int64_t x = ((const span *)a)->begin, y = ((const span *)b)->begin;
     return x < y ? -1 : x > y;
+}
+
+/* What a temporary takes of the arena. */
+static int64_t room_for(int64_t bytes)
+{
+    return (bytes + ALIGN - 1) / ALIGN * ALIGN + (bytes >= PAGE ? SKEW : 0);
 }
 
 /* offset[i] for n temporaries; returns the bytes of the whole, or -1 when there is no memory for
@@ -54,12 +61,12 @@ int64_t fnn_plan(int64_t n, const int64_t *bytes, const int64_t *first, const in
     sort_bytes = bytes;
     qsort(order, (size_t)placed, sizeof *order, by_size);
     for (int64_t k = 0; k < placed; k++) {
-        const int64_t i = order[k], need = (bytes[i] + ALIGN - 1) / ALIGN * ALIGN + SKEW;
+        const int64_t i = order[k], need = room_for(bytes[i]);
         int64_t met = 0, at = 0;
         for (int64_t q = 0; q < k; q++) {
             const int64_t j = order[q];
             if (first[j] <= end[i] && first[i] <= end[j])
-                taken[met++] = (span){offset[j], offset[j] + (bytes[j] + ALIGN - 1) / ALIGN * ALIGN + SKEW};
+                taken[met++] = (span){offset[j], offset[j] + room_for(bytes[j])};
         }
         qsort(taken, (size_t)met, sizeof *taken, by_begin);
         for (int64_t q = 0; q < met && taken[q].begin < at + need; q++)

@@ -48,7 +48,6 @@ cdef extern from "fnn.h":
     void fnn_free(void *p) nogil
     long long fnn_live_bytes()
     long long fnn_peak_bytes(int restart)
-    long long fnn_block_bytes(size_t bytes)
     long long fnn_cached_bytes()
     long long fnn_alloc_count()
     void fnn_trim()

@@ -503,7 +503,7 @@ def test_results_take_the_place_of_what_dies() -> None:
             program = step.programs[0].program
             assert program.arena_bytes < (3 if fault == 0 else 2) * x.nbytes
             assert (step(x).item() == expected) == (fault == 0)
-            assert program.memory()["eager_peak"] > 3 * x.nbytes
+            assert program.memory()["eager_peak"] >= 3 * x.nbytes
     finally:
         _core.plant_planner_fault(0)
 

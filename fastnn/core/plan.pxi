@@ -103,7 +103,8 @@ cdef int settle(Recorder r, int b, bint returned) except -1:
     r.blocks[b].alive = returned or refs(<void *>r.holders[b]) > 1
     if r.blocks[b].alive and not returned:          # as the states of an optimizer in its first step
         r.blocks[b].kind = EXTERNAL
-        r.calls[r.blocks[b].renewed].dim[0] = 0     # its values are never set back
+        r.calls[r.blocks[b].renewed].dim[0] = 0     # its values are never set back: their copy may go
+        r.holders[r.operands[r.blocks[b].renewed].buf[0]] = None
     else:
         r.holders[b] = None
     return 0
@@ -199,8 +200,8 @@ cdef int place_all(Program p, Recorder r, dict escapes) except -1:
     try:
         for b in range(n):
             place[b] = index[b] = -1
-            if r.blocks[b].kind == CONSTANT or r.blocks[b].renewed >= 0:
-                p.constant_bytes += fnn_block_bytes(r.blocks[b].nbytes)
+            if r.blocks[b].kind == CONSTANT and r.holders[b] is not None:
+                p.constant_bytes += lines_of(r.blocks[b].nbytes)
             base[b] = r.blocks[b].base
             if r.blocks[b].kind == TEMPORARY and b not in escapes:
                 work[m] = r.blocks[b].nbytes

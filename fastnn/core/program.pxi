@@ -89,10 +89,10 @@ cdef class Program:
         return self.n
 
     def memory(self):
-        """Bytes that replays take: "arena" for temporaries, "results", "constants"; "temporaries" is what
+        """Bytes, in whole cache lines, that replays take: "arena" for temporaries, "results", "constants"; "temporaries" is what
         they would be side by side, "eager_peak" the most that the step itself took at once."""
-        return {"arena": fnn_block_bytes(self.arena_bytes),
-                "results": sum([fnn_block_bytes((<Escape>e).nbytes) for e in self.escapes]),
+        return {"arena": self.arena_bytes,
+                "results": sum([lines_of((<Escape>e).nbytes) for e in self.escapes]),
                 "constants": self.constant_bytes, "temporaries": self.temporary_bytes,
                 "eager_peak": self.eager_peak_bytes}
 

@@ -33,6 +33,11 @@ ctypedef struct ValueCheck:
     bint late                       # the step computes them: looked at when they are there
 
 
+cdef inline long long lines_of(long long nbytes):
+    """The bytes of whole cache lines."""
+    return (nbytes + 63) // 64 * 64
+
+
 cdef class Recorder:
     """Collects the calls of one step; a Program is made of it."""
     cdef unsigned long thread
@@ -91,7 +96,7 @@ cdef class Recorder:
         b.base = base
         b.alive = kind == TEMPORARY
         b.renewed = b.gone = -1
-        b.held = fnn_block_bytes(nbytes)
+        b.held = lines_of(nbytes)
         self.holders.append(holder)
         self.n_blocks += 1
         return self.n_blocks - 1
