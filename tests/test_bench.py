@@ -35,7 +35,8 @@ def test_ids_are_unique_and_nothing_is_lost():
         "matmul-512": 0.97, "matmul-1024": 0.97, "matmul-2048": 0.97,
         "linear-m1-n1024-k1024": 1.5, "linear-m8-n4096-k1024": 1.5, "linear-m64-n256-k784": 1.15,
         "linear-m128-n768-k3072": 1.15, "linear-m4096-n64-k576": 1.15,
-        "softmax": 1.3, "gelu": 1.3, "tanh": 1.3, "relu": 1.3, "adamw-8m": 1.0, "add-4x4": 5}
+        "softmax": 1.3, "layernorm": 1.3, "gelu": 1.3, "tanh": 1.3, "relu": 1.3, "adamw-8m": 1.0,
+        "add-4x4": 5}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda r: r.id)
