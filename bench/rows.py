@@ -21,7 +21,7 @@ from __future__ import annotations
 import fnmatch
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from typing import Any
@@ -117,6 +117,29 @@ def step(name: str, sizes: Sequence[int], batch: int, goal: float) -> Row:
         jax_layout=models.in_by_out)
 
 
+def conv(
+    name: str, goals: tuple[float, float], batch: int, channels: tuple[int, int], kernel: int,
+    side: int, stride: int = 1, padding: int = 0, groups: int = 1,
+) -> tuple[Row, Row]:
+    """A convolution with bias, and the same with the gradients of its sum by all operands."""
+    inner, outer = channels[0] // groups, channels[1]
+    out = (side + 2 * padding - kernel) // stride + 1
+    flops = 2 * batch * outer * out * out * inner * kernel * kernel
+    options = {"stride": stride, "padding": padding, "groups": groups}
+    what = f"conv {channels[0]}→{outer} k{kernel}, {side}², batch {batch}"
+    row = Row(
+        id=f"conv-{name}", what=what, goal=goals[0], flops=flops,
+        inputs=(Array((batch, channels[0], side, side)),),
+        weights=((outer, inner, kernel, kernel), (outer,)),
+        bytes=4 * batch * (channels[0] * side * side + outer * out * out),
+        torch=lambda t: partial(t.nn.functional.conv2d, **options),
+        onnx=lambda g: partial(g, "Conv", kernel_shape=[kernel] * 2, strides=[stride] * 2,
+                               pads=[padding] * 4, group=groups))
+    both = replace(row, id=f"conv-{name}-bwd", what=f"{what}, fwd+bwd", mode="backward",
+                   goal=goals[1], flops=3 * flops, bytes=2 * row.bytes, onnx=None)
+    return row, both
+
+
 def batch_norm(t: Any) -> Callable[..., Any]:
     """Of images or rows in training, with running statistics; and ReLU, or dx would be 0."""
     mean, var, f = t.zeros(CHANNELS), t.ones(CHANNELS), t.nn.functional
@@ -167,6 +190,12 @@ ROWS: list[Row] = [
     Row(id="add-4x4", what="eager add of two 4×4 tensors", mode="eager", goal=5,
         inputs=(Array((4, 4)), Array((4, 4))),
         torch=lambda t: operator.add, jax=lambda jax: operator.add),
+    *conv("64-56", (1.5, 1.5), 16, (64, 64), 3, 56, padding=1),
+    *conv("256-14", (1.3, 1.3), 16, (256, 256), 3, 14, padding=1),
+    *conv("stem", (1.5, 1.5), 16, (3, 64), 7, 224, stride=2, padding=3),
+    *conv("pointwise", (1.1, 1.5), 16, (256, 64), 1, 28),
+    *conv("depthwise", (1.1, 1.8), 16, (128, 128), 3, 28, padding=1, groups=128),
+    *conv("mnist", (1.3, 2.0), 64, (1, 32), 3, 28, padding=1),
     # rows without a goal
     square("log_softmax", lambda t: partial(t.nn.functional.log_softmax, dim=1),
            lambda jax: partial(jax.nn.log_softmax, axis=1),

@@ -18,6 +18,7 @@
 #include "op_indexing.h"
 #include "op_image.h"
 #include "op_linear.h"
+#include "op_layout.h"
 #include "op_conv.h"
 #include "op_norm.h"
 #include "op_pool.h"

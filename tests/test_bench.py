@@ -35,8 +35,11 @@ def test_ids_are_unique_and_nothing_is_lost():
         "matmul-512": 0.97, "matmul-1024": 0.97, "matmul-2048": 0.97,
         "linear-m1-n1024-k1024": 1.5, "linear-m8-n4096-k1024": 1.5, "linear-m64-n256-k784": 1.15,
         "linear-m128-n768-k3072": 1.15, "linear-m4096-n64-k576": 1.15,
-        "softmax": 1.3, "layernorm": 1.3, "gelu": 1.3, "tanh": 1.3, "relu": 1.3, "adamw-8m": 1.0,
-        "add-4x4": 5}
+        "softmax": 1.3, "gelu": 1.3, "tanh": 1.3, "relu": 1.3, "adamw-8m": 1.0, "add-4x4": 5,
+        "layernorm": 1.3,
+        "conv-64-56": 1.5, "conv-64-56-bwd": 1.5, "conv-256-14": 1.3, "conv-256-14-bwd": 1.3,
+        "conv-stem": 1.5, "conv-stem-bwd": 1.5, "conv-pointwise": 1.1, "conv-pointwise-bwd": 1.5,
+        "conv-depthwise": 1.1, "conv-depthwise-bwd": 1.8, "conv-mnist": 1.3, "conv-mnist-bwd": 2.0}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda r: r.id)
@@ -74,11 +77,11 @@ def test_flops_of_a_step_are_those_of_its_products():
 def test_select():
     assert [r.id for r in select(["matmul-64", "gelu"])] == ["matmul-64", "gelu"]
     assert len(select(["matmul"])) == 7
-    assert [r.id for r in select(["*-mnist"])] == ["mlp-mnist"]
+    assert [r.id for r in select(["*-mnist"])] == ["mlp-mnist", "conv-mnist"]
     assert {r.group for r in select(["training"])} == {"training"}
     assert select([]) == ROWS
-    with pytest.raises(ValueError, match="rows: got 'conv'; need one of mlp-tiny"):
-        select(["conv"])
+    with pytest.raises(ValueError, match="rows: got 'poetry'; need one of mlp-tiny"):
+        select(["poetry"])
 
 
 @pytest.mark.parametrize("kind, per_element", [("read", 4), ("triad", 4), ("update", 7)])

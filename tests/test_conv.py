@@ -281,7 +281,7 @@ def test_a_network_converts_no_image() -> None:
     _core.capture(True)
     model(fastnn.randn(4, 1, 12, 12)).sum().backward()
     ops = [r[0] for r in _core.capture(False)]
-    assert "strided" not in ops and ops.count("conv2d") == 3 and "batch_norm" in ops
+    assert "turn" not in ops and ops.count("conv2d") == 3 and "batch_norm" in ops
 
 
 def test_a_network_learns_eagerly_and_compiled() -> None:

@@ -22,6 +22,7 @@ ADAPTERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     OURS: ("torchlike", "Fastnn", {}),
     EAGER: ("torchlike", "FastnnEager", {}),
     "torch": ("torchlike", "Torch", {}),
+    "torch-channels-last": ("torchlike", "TorchChannelsLast", {}),
     "torch-compile": ("torchlike", "TorchCompile", {}),
     "jax": ("xla", "Jax", {}),
     "onnxruntime": ("graphs", "OnnxRuntime", {}),

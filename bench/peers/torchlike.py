@@ -146,6 +146,23 @@ class Torch(Torchlike):
         self.about["settings"] = "inference_mode, fused optimizers"
 
 
+class TorchChannelsLast(Torch):
+    """Images and kernels in the order that torch's convolutions like best; other rows it lacks."""
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(threads)
+        self.about["settings"] += ", channels_last"
+
+    def tensors(self, arrays: list[np.ndarray]) -> list[Any]:
+        order = self.t.channels_last
+        return [x.contiguous(memory_format=order) if x.ndim == 4 else x
+                for x in super().tensors(arrays)]
+
+    def build(self, row: Row) -> Job | None:
+        images = any(len(a.shape) == 4 for a in row.inputs)
+        return super().build(row) if images else None
+
+
 class TorchCompile(Torch):
     """torch.compile of the forward pass and loss (backward follows), or of the optimizer's step."""
 

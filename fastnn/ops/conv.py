@@ -167,8 +167,8 @@ def _convolve(
     (n, *size, channels), (outputs, inner, *taps) = x.shape, w.shape
     area, flags = taps[0] * taps[1], groups << 8
     of_weight = (0, 0, 0, channels, outputs, *taps, 0, 0)
-    shape, dim = (groups, -(-outputs // groups // 32), area * inner, 32), (
-        *of_weight, 1, 1, 0, 0, 1, 1, flags)
+    shape: tuple[int, ...] = (groups, -(-outputs // groups // 32), area * inner, 32)
+    dim = (*of_weight, 1, 1, 0, 0, 1, 1, flags)
     depthwise = 1 < groups == channels == outputs and area <= _DEPTHWISE_TAPS
     if depthwise:
         shape = (area, outputs)

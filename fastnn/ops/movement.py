@@ -29,7 +29,8 @@ __all__ = [
     "t", "tile", "transpose", "tril", "triu", "unflatten", "unsqueeze",
 ]
 
-EXPAND, CAT, BAND = OPS["expand"], OPS["cat"], OPS["band"]
+EXPAND, CAT, BAND, TURN = OPS["expand"], OPS["cat"], OPS["band"], OPS["turn"]
+_F32 = _core.DTYPES["float32"]
 _CAT_INPUTS = 11  # of a cat record
 
 
@@ -88,6 +89,14 @@ def _permute(x: Tensor, order: tuple[int, ...]) -> Tensor:
 
 def _permute_copy(x: Tensor, order: tuple[int, ...]) -> Tensor:
     """permute in memory."""
+    if x.dtype is _F32 and len(order) > 2:
+        shape, rank = x.shape, len(order)
+        if order == (0, *range(2, rank), 1):                    # channels go last
+            return call(TURN, (x,), ((shape[0], *shape[2:], shape[1]),),
+                        (shape[0], shape[1], prod(shape[2:])))
+        if order == (0, rank - 1, *range(1, rank - 1)):         # channels come back
+            return call(TURN, (x,), ((shape[0], shape[-1], *shape[1:-1]),),
+                        (shape[0], prod(shape[1:-1]), shape[-1]))
     return read(x, permute_plan(x.shape, x.dtype.itemsize, order))
 
 

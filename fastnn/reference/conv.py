@@ -90,6 +90,16 @@ _KERNEL = np.array([[p**i / math.prod(p - q for q in _POINTS if q != p) for i in
                     for p in _POINTS] + [[0, 0, 1]])
 
 
+def turn(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
+    return (ins[0].reshape(dim[:3]).swapaxes(1, 2),)
+
+
+def turn_grad(
+    ins: Arrays, outs: Arrays, gouts: Arrays, want: list[bool], dim: list[int], f: list[float]
+) -> Arrays:
+    return [gouts[0].reshape(dim[0], dim[2], dim[1]).swapaxes(1, 2)]
+
+
 def pack_conv(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
     v = _Shape(dim)
     if 1 < v.groups == v.ci == v.co and v.kh * v.kw <= 64:

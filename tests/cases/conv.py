@@ -3,6 +3,7 @@
 import numpy as np
 
 import fastnn
+from fastnn import _core
 from fastnn.nn import functional as F
 
 from . import Case, randn
@@ -44,7 +45,17 @@ def winograd():
     yield Case("pack_conv", conv(padding=1), randn((1, 40, 5, 5), (33, 40, 3, 3)), "winograd")
 
 
+def images(x):
+    """As a convolution reads them."""
+    return _core.channels_last(x)
+
+
 CASES = [
+    Case("turn", images, randn((2, 3, 4, 5)), exact=True),
+    Case("turn", images, randn((2, 70, 9, 11)), "odd", exact=True, big=True),
+    Case("turn", images, randn((3, 17, 40)), "sequences", exact=True, big=True),
+    Case("turn", lambda x: F.conv2d(x, fastnn.ones(4, 2, 1, 1)) @ fastnn.ones(5, 3),
+         randn((2, 2, 3, 5)), "back", exact=True),
     Case("conv2d", *small(), "plain"),
     Case("conv2d", *small(padding=1), "padded"),
     Case("conv2d", *small(padding=(2, 0), stride=(1, 2)), "stride-across"),
@@ -75,7 +86,8 @@ CASES = [
     Case("conv2d", conv(groups=3), randn((0, 3, 7, 8), (3, 1, 3, 3)), "depthwise-none"),
     Case("conv2d", conv(groups=70, padding=1), randn((3, 70, 9, 13), (70, 1, 3, 3), (70,)),
          "depthwise-odd", big=True),
-    Case("pack_conv", conv(groups=20), randn((1, 20, 4, 4), (20, 1, 3, 2)), "depthwise", exact=True),
+    Case("pack_conv", conv(groups=20), randn((1, 20, 4, 4), (20, 1, 3, 2)), "depthwise",
+         exact=True),
     Case("conv2d", conv(padding=1), randn((2, 1, 5, 5), (3, 1, 3, 3), (3,)), "one-channel"),
     Case("conv2d", conv(), randn((2, 3, 4, 4), (5, 3, 4, 4), (5,)), "one-window"),
     Case("conv2d", conv(), randn((0, 3, 5, 5), (4, 3, 3, 3), (4,)), "no-images"),
