@@ -22,16 +22,19 @@
 #include <time.h>
 #endif
 
+#include "parallel.h"
+
 #define ROUNDS 10            /* teams of up to 1024 threads                                    */
 #define SPINS 10000          /* 0.25 ms here, then sleep; as libgomp's: fastnn/_runtime.py     */
 #define GLANCE 64            /* spins between looks at who else needs this CPU                 */
 
 typedef struct member {
     _Alignas(64) atomic_uint signal[ROUNDS];  /* how often a thread 2^r before this one has come */
-    atomic_int asleep;                   /* waits for a signal in the kernel                   */
-    atomic_int cpu;                      /* where it was when the team began; -1 = unknown     */
+    atomic_int asleep;                   /* waits in the kernel, or was woken and has not run  */
+    atomic_int cpu;                      /* where it was last seen; -1 = unknown               */
     unsigned met;                        /* barriers so far                                    */
     int rank, size;
+    double moved;                        /* when it last left its master's CPU, ns             */
 } member;
 
 static int this_cpu(void)
@@ -72,6 +75,43 @@ static void wake(atomic_uint *word)
 #endif
 }
 
+#define MOVE_NS 2e5          /* a worker is moved at most once in so long                      */
+
+/* Linux wakes a worker on the CPU of its master and may leave both there for hundreds of
+ * milliseconds, while another CPU idles.  Such a worker steps aside: its mask, which it has for a
+ * moment only, leaves no other way.  The caller's own thread, rank 0, is never touched. */
+static void step_aside(member *own)
+{
+#if defined(__linux__)
+    const double now = fnn_now_ns();
+    cpu_set_t all, others;
+    if (own->rank == 0 || now - own->moved < MOVE_NS || sched_getaffinity(0, sizeof all, &all)
+        || CPU_COUNT(&all) < own->size)
+        return;
+    others = all;
+    CPU_CLR(own->cpu, &others);
+    own->moved = now;
+    if (CPU_COUNT(&others) && !sched_setaffinity(0, sizeof others, &others))
+        sched_setaffinity(0, sizeof all, &all);
+    own->cpu = this_cpu();
+#else
+    (void)own;
+#endif
+}
+
+/* A look around while waiting: does `from` need this CPU to come? */
+static void make_way(member *own, const member *from)
+{
+#if defined(__linux__)
+    const int here = this_cpu();
+    own->cpu = here;
+    if (here >= 0 && from->cpu == here) step_aside(own);
+    if (own->cpu == from->cpu || from->asleep) sched_yield();
+#else
+    (void)own, (void)from;
+#endif
+}
+
 /* Wait for the signal of `from` in its round: spin, but not where `from` needs this CPU to come. */
 static void await(member *own, const member *from, int round)
 {
@@ -84,10 +124,10 @@ static void await(member *own, const member *from, int round)
             atomic_store(&own->asleep, 1);
             if (atomic_load(word) == value) sleep_while(word, value);
             atomic_store(&own->asleep, 0);
-        } else if (spins % GLANCE == GLANCE - 1 && from->cpu >= 0 && from->cpu == this_cpu()) {
-#if defined(__linux__)
-            sched_yield();
-#endif
+            own->cpu = this_cpu();
+            if (own->cpu == from->cpu) step_aside(own);
+        } else if (spins % GLANCE == GLANCE - 1) {
+            make_way(own, from);
         } else {
             spin_once();
         }

@@ -113,7 +113,6 @@ static void set_fp_mode(unsigned m) { (void)m; }
 
 typedef struct {
     _Alignas(64) double started;         /* when this thread joined the team, ns              */
-    double moved;                        /* when it last left its master's CPU                */
     _Alignas(64) char local[FNN_LOCAL_BYTES];
 } slice;
 
@@ -144,7 +143,6 @@ static pool *scratch_take(int threads)
     p->met = 0;
     p->members = (member *)((char *)p + size);
     memset(p->members, 0, (size_t)threads * sizeof(member));
-    for (int i = 0; i < threads; i++) p->slices[i].moved = 0;
     return p;
 }
 
@@ -210,28 +208,6 @@ static void run_range(const work *w, int64_t begin, int64_t end, pool *p)
     set_fp_mode(mode);
 }
 
-#define MOVE_NS 2e5          /* a worker is moved at most once in so long                      */
-
-/* Linux wakes a worker on the CPU of its master and may leave both there for hundreds of
- * milliseconds, while another CPU idles.  Such a worker steps aside: its mask, which it has for a
- * moment only, leaves no other way.  The caller's own thread is never touched. */
-static void step_aside(slice *s, int cpu, int master_cpu, int n_threads)
-{
-#if defined(__linux__)
-    cpu_set_t all, others;
-    if (cpu != master_cpu || s->started - s->moved < MOVE_NS
-        || sched_getaffinity(0, sizeof all, &all) || CPU_COUNT(&all) < n_threads)
-        return;
-    others = all;
-    CPU_CLR(master_cpu, &others);
-    s->moved = s->started;
-    if (CPU_COUNT(&others) && !sched_setaffinity(0, sizeof others, &others))
-        sched_setaffinity(0, sizeof all, &all);
-#else
-    (void)s, (void)cpu, (void)master_cpu, (void)n_threads;
-#endif
-}
-
 /* The calls [first, last) on a team if that pays for work of `cost` ns, else on this thread. */
 static void run_shared(const work *w, int64_t first, int64_t last, pool *p, double cost,
                        int n_threads)
@@ -253,7 +229,7 @@ static void run_shared(const work *w, int64_t first, int64_t last, pool *p, doub
         place->met = p->met;
         place->cpu = this_cpu();
         own->started = fnn_now_ns();
-        if (rank > 0) step_aside(own, place->cpu, master_cpu, n_threads);
+        if (place->cpu == master_cpu) step_aside(place);
         run_range(w, first, last, p);
         place = NULL;
     }
