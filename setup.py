@@ -51,11 +51,12 @@ class BuildExt(build_ext):
         )
 
 
-ISA_FLAGS = {f"isa_{k}": v.split() for k, v in ISAS.get(ARCH, {"base": ""}).items()}
+ISA_FLAGS = {f"{part}_{k}": v.split() for k, v in ISAS.get(ARCH, {"base": ""}).items()
+             for part in ("isa", "links")}
 HEADERS = sorted(str(p) for p in [*Path("csrc").glob("*.h"), *Path("csrc").glob("*.def")])
 core = Extension(
     "fastnn._core",
-    ["fastnn/_core.pyx", "csrc/run.c", "csrc/plan.c", "csrc/cpu.c", "csrc/alloc.c"]
+    ["fastnn/_core.pyx", "csrc/run.c", "csrc/chain.c", "csrc/plan.c", "csrc/cpu.c", "csrc/alloc.c"]
     + [f"csrc/{isa}.c" for isa in ISA_FLAGS],
     include_dirs=["csrc"],
     depends=HEADERS,

@@ -188,6 +188,40 @@ static void widen(tile *t, const layout *l, float *room)
     t->n = rows * n;
 }
 
+#ifdef FNN_ALONE                        /* a link of a chain: one tile, and nothing to sum */
+
+static tile whole_record(const fnn_call *c, const layout *l)
+{
+    const int64_t digit[5] = {0}, *size = c->dim + l->axes - 2;
+    const cover v = {{0}, {0}};
+    tile t;
+    tile_at(&t, c, l, &v, digit);
+    t.rows = size[0], t.n = size[1];
+    t.out_row = t.dy_row = size[1];
+    return t;
+}
+
+static void broadcast(const fnn_call *c, const fnn_scratch *s, const layout *l, tile_fn *f)
+{
+    tile t = whole_record(c, l);
+    t.out = c->buf[l->n_in];
+    widen(&t, l, s->local);
+    f(&t);
+}
+
+static void broadcast_grad(const fnn_call *c, const fnn_scratch *s, const layout *l, int j,
+                           tile_fn *f)
+{
+    if (!c->grad[j]) return;
+    tile t = whole_record(c, l);
+    t.out = c->grad[j], t.dy = c->grad[l->n_in];
+    t.add = c->acc >> j & 1;
+    widen(&t, l, s->local);
+    f(&t);
+}
+
+#else
+
 /* out[i] = f(operands[i]). */
 static void broadcast(const fnn_call *c, const fnn_scratch *s, const layout *l, tile_fn *f)
 {
@@ -355,6 +389,8 @@ static void broadcast_grad(const fnn_call *c, const fnn_scratch *s, const layout
         put_sums(c->grad[j] + i, sums + i, m, acc);
     }
 }
+
+#endif
 
 /* ---- tile functions -------------------------------------------------------------------------
  * TILE walks the rows; COLUMNS is the loop over one of them, with r, i and m in scope.           */

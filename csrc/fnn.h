@@ -51,7 +51,8 @@ enum {
 #include "ops.def"
 #undef OP
 #undef OP_NOGRAD
-    FNN_N_OPS
+    FNN_N_OPS,
+    FNN_CHAIN = FNN_N_OPS     /* a record made of records, see chain.c                   */
 };
 
 /* What is true of an op on every ISA. */
@@ -64,7 +65,7 @@ typedef struct {
     uint64_t needs;           /* bit j: the backward kernel reads buf[j]; bits 16(i+1) + j:
                                  it does so only for the gradient of input i, i < 3      */
 } fnn_op_info;
-extern const fnn_op_info fnn_ops[FNN_N_OPS];
+extern const fnn_op_info fnn_ops[FNN_N_OPS + 1];      /* FNN_CHAIN last */
 /* In `writes`, see ops.def. */
 enum { FNN_IN_PLACE = 0x10000, FNN_IN_PLACE_BWD = 0x20000, FNN_COMPUTES = 0x40000 };
 #define GRAD_IN(slot) (1u << (16 + (slot)))
@@ -77,11 +78,15 @@ double fnn_bytes(const fnn_call *c);   /* its minimum memory traffic            
 /* What roof.h measures. */
 enum { FNN_ROOF_FMA, FNN_ROOF_READ, FNN_ROOF_TRIAD, FNN_ROOF_UPDATE };
 
-/* The kernels of one ISA. */
+/* The kernels of one ISA, and those of links.def for a thread that works alone. */
+typedef struct {
+    fnn_kernel fwd[FNN_N_OPS], bwd[FNN_N_OPS];
+} fnn_links;
 typedef struct {
     const char *name;
     fnn_kernel fwd[FNN_N_OPS];
     fnn_kernel bwd[FNN_N_OPS];         /* NULL where the op has no gradient              */
+    const fnn_links *links;
     float (*roof)(int kind, float *x, int64_t n, int64_t repeats);   /* see roof.h       */
     int roof_flops;                    /* of one iteration of ROOF_FMA                   */
 } fnn_isa;
@@ -107,6 +112,28 @@ double fnn_roof(int kind, float *x, int64_t n, int64_t repeats, int n_threads); 
                                           done by a team, each thread on its part of x[0..n) */
 unsigned fnn_fp_mode(void);            /* the calling thread's floating-point control word */
 int fnn_grad_mode(int set);            /* thread-local: -1 reads, 0/1 sets; returns the old value */
+
+/* chain.c: records over the same rows, run tile by tile.  The chain is a record, too: op = FNN_CHAIN,
+ * buf[0] = its links, dim: links, rows, rows of a tile. */
+typedef struct {
+    fnn_call call;            /* its operands at row 0                                   */
+    int backward;
+    int rows_at;              /* dim[rows_at] counts rows, and holds per_row of each     */
+    int64_t per_row;
+    int64_t step[2 * FNN_SLOTS];      /* bytes from row to row, of buf[], then of grad[];
+                                         0 = the same for all                            */
+    uint32_t inner;           /* bit j, in this order: lives in scratch, at this offset  */
+    uint32_t ahead;           /* bit j: no link before this one touches it               */
+} fnn_link;
+enum { FNN_NO_LINK, FNN_LINK_FLAT, FNN_LINK_PAIR, FNN_LINK_CHOICE, FNN_LINK_ROWS };
+typedef struct {
+    uint8_t kind;             /* what its dim mean, see links.def                        */
+    uint8_t size[FNN_SLOTS];  /* bytes of an element of each slot                        */
+} fnn_link_info;
+extern const fnn_link_info fnn_link_ops[FNN_N_OPS];
+#define FNN_CHAIN_BYTES (FNN_LOCAL_BYTES / 2)   /* of a thread's scratch; links use the rest */
+void fnn_run_chain(const fnn_isa *isa, const fnn_call *c, const fnn_scratch *s);
+double fnn_chain_cost_ns(const fnn_call *c);
 
 /* plan.c: offsets of n temporaries that live from call first[i] to last[i]; over[i] < i: of that one, which
  * has its size and dies as it is born, it takes the place (-1: of none).  Returns the bytes of all. */

@@ -32,6 +32,8 @@
 #define FNN_STR_(a) #a
 #define FNN_STR(a) FNN_STR_(a)
 
+extern const fnn_links FNN_CAT(fnn_links_, FNN_ISA_NAME);
+
 const fnn_isa FNN_CAT(fnn_isa_, FNN_ISA_NAME) = {
     FNN_STR(FNN_ISA_NAME),
     {
@@ -48,6 +50,7 @@ const fnn_isa FNN_CAT(fnn_isa_, FNN_ISA_NAME) = {
 #undef OP
 #undef OP_NOGRAD
     },
+    &FNN_CAT(fnn_links_, FNN_ISA_NAME),
     roof,
     ROOF_FLOPS,
 };

@@ -8,6 +8,7 @@
  *   FNN_BARRIER
  *   FNN_TEAM(n)      a team of n threads runs the block (run.c alone starts teams)
  *
+ * FNN_ALONE, defined before, makes serial code of all (links.h).
  * The number of iterations must follow from the record alone, never from the number of threads.
  * OpenMP starts the threads and shares out iterations; they meet at a barrier of our own, barrier.h.
  */
@@ -16,7 +17,7 @@
 
 void fnn_barrier(void);      /* returns when all threads of the caller's team have come to it */
 
-#ifdef _OPENMP
+#if defined(_OPENMP) && !defined(FNN_ALONE)
 #include <omp.h>
 #define FNN_PRAGMA(x) _Pragma(#x)
 #define FNN_FOR FNN_THEN_MEET FNN_FOR_NOWAIT

@@ -22,12 +22,13 @@
 
 /* ---- what is known of each op ---- */
 
-const fnn_op_info fnn_ops[FNN_N_OPS] = {
+const fnn_op_info fnn_ops[FNN_N_OPS + 1] = {
 #define OP(name, diff, needs, writes, flops, bytes) {#name, diff, writes, needs},
 #define OP_NOGRAD(name, writes, flops, bytes) {#name, 0, writes, 0},
 #include "ops.def"
 #undef OP
 #undef OP_NOGRAD
+    {"chain", 0, 0, 0},
 };
 
 unsigned fnn_needs(int op, unsigned want)
@@ -74,6 +75,7 @@ double fnn_bytes(const fnn_call *c)
 
 double fnn_cost_ns(const fnn_call *c, int backward)
 {
+    if (c->op == FNN_CHAIN) return fnn_chain_cost_ns(c);
     double flops = fnn_flops(c), bytes = fnn_bytes(c);
     if (backward) {
         const uint64_t inputs = ((uint64_t)1 << c->n_in) - 1;
@@ -198,7 +200,8 @@ static void run_range(const work *w, int64_t begin, int64_t end, pool *p)
     for (int64_t i = begin; i < end; i++) {
         const fnn_call *c = &w->calls[i];
         const unsigned met = place ? place->met : 0;
-        (is_backward(w, i) ? w->isa->bwd : w->isa->fwd)[c->op](c, &s);
+        if (c->op == FNN_CHAIN) fnn_run_chain(w->isa, c, &s);
+        else (is_backward(w, i) ? w->isa->bwd : w->isa->fwd)[c->op](c, &s);
         if (place && place->met == met) fnn_barrier();   /* nobody may run ahead of what it read */
         if (at) {
             at[2 * i] = now;

@@ -42,6 +42,23 @@ cdef extern from "fnn.h":
                    int n_threads) nogil
     long long fnn_plan(long long n, const long long *bytes, const long long *first, const long long *last,
                        const long long *over, long long *offset)
+    enum: FNN_CHAIN
+    enum: FNN_CHAIN_BYTES
+    ctypedef struct fnn_link:
+        fnn_call call
+        int backward, rows_at
+        long long per_row
+        long long step[24]
+        unsigned inner, ahead
+    enum: FNN_NO_LINK
+    enum: FNN_LINK_FLAT
+    enum: FNN_LINK_PAIR
+    enum: FNN_LINK_CHOICE
+    enum: FNN_LINK_ROWS
+    ctypedef struct fnn_link_info:
+        unsigned char kind
+        unsigned char size[12]
+    const fnn_link_info fnn_link_ops[]
     unsigned fnn_fp_mode() nogil
     int fnn_grad_mode(int set)
     void *fnn_malloc(size_t bytes) nogil

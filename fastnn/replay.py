@@ -16,29 +16,35 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar, overload
 
 import numpy as np
 
 from . import _core
-from ._core import Tensor
+from ._core import FUSIONS, Tensor
 
-__all__ = ["compile"]
+__all__ = ["FUSIONS", "compile"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _OFF = os.environ.get("FASTNN_REPLAY", "1") == "0"
+_FUSE = os.environ.get("FASTNN_FUSE", "1") != "0"
 KEPT = 16           # programs per function, the least recently used goes
 
 
 @overload
-def compile(function: F) -> F: ...
+def compile(function: F, *, fuse: bool | Collection[str] = True) -> F: ...
 @overload
-def compile(function: None = None) -> Callable[[F], F]: ...
-def compile(function: Any = None) -> Any:
+def compile(
+    function: None = None, *, fuse: bool | Collection[str] = True
+) -> Callable[[F], F]: ...
+def compile(function: Any = None, *, fuse: bool | Collection[str] = True) -> Any:
     """A function that does the same from recorded kernels; use it on training steps and inference.
 
-    Returned tensors are detached. ``FASTNN_REPLAY=0`` in the environment turns it off.
+    Returned tensors are detached. fuse: whether kernels that follow each other become one where
+    that keeps every bit, or the names of the patterns to use (``fastnn.replay.FUSIONS``).
+    ``describe()`` of the result tells what was recorded and fused. ``FASTNN_REPLAY=0`` in the
+    environment lets the function run as it is, ``FASTNN_FUSE=0`` turns off fusion alone.
 
     Errors: GraphError where the function reads a value of a tensor, keeps a result anywhere but in
     its return value, or returns one whose graph still waits for backward.
@@ -58,12 +64,25 @@ def compile(function: Any = None) -> Any:
         [1.0, 0.5, 0.0]
     """
     if function is None:
-        return compile
-    return functools.wraps(function)(Compiled(function, _OFF))
+        return functools.partial(compile, fuse=fuse)
+    return functools.wraps(function)(Compiled(function, _OFF, _patterns(fuse)))
+
+
+def _patterns(fuse: bool | Collection[str]) -> frozenset[str]:
+    """The names of the patterns to use."""
+    if isinstance(fuse, bool):
+        fuse = FUSIONS if fuse else ()
+    elif isinstance(fuse, str) or not set(fuse) <= set(FUSIONS):
+        raise ValueError(f"compile: fuse: got {fuse!r}; need True, False or some of {FUSIONS}")
+    return frozenset(fuse if _FUSE else ())
 
 
 class Compiled(_core.Replayer):
     """A function and its programs, the one used last in front."""
+
+    def __init__(self, function: Callable[..., Any], off: bool, fusions: frozenset[str]) -> None:
+        super().__init__(function, off)
+        self.fusions = fusions
 
     def __get__(self, instance: Any, owner: Any) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -81,7 +100,7 @@ class Compiled(_core.Replayer):
             results: list[Tensor] = []
             recorded.returns = _places(value, results)
             del value, given, feed
-            recorded.program = _core.program(recorder, tensors, results)
+            recorded.program = _core.program(recorder, tensors, results, self.fusions)
         finally:
             _core.stop_recording()
         self.programs = [recorded, *self.programs[: KEPT - 1]]

@@ -1,7 +1,7 @@
 # Filling one fnn_call from checked tensors and running it: call(), elementwise(), in-place and view ops.
 
 OPS = {fnn_ops[_i].name.decode(): _i for _i in range(FNN_N_OPS)}
-cdef list OP_NAMES = list(OPS)
+cdef list OP_NAMES = [*OPS, "chain"]   # FNN_CHAIN is no op that could be called
 
 cdef int n_threads = 1
 cdef long long n_records = 0

@@ -32,7 +32,8 @@ def stop_recording():
     recording = None
 
 
-def program(Recorder r not None, list arguments not None, list returned not None):
+def program(Recorder r not None, list arguments not None, list returned not None,
+            frozenset fusions=frozenset()):
     """What was recorded, as a Program; returned: the tensors that the function gave back."""
     cdef Program p = Program.__new__(Program)
     cdef int b
@@ -58,6 +59,8 @@ def program(Recorder r not None, list arguments not None, list returned not None
             raise GraphError(f"compile: got a result of {made_by(r, b)} that is kept outside the step; "
                              "need it returned: a replay runs no Python, so nothing could store it")
     p.eager_peak_bytes = eager_peak(r)
+    fuse(p, r, escapes, fusions)
+    p.n = r.n
     p.undo = undo_of(p, r)
     place_all(p, r, escapes)
     for i in range(p.n_arguments):
@@ -210,6 +213,8 @@ cdef int place_all(Program p, Recorder r, dict escapes) except -1:
                 p.temporary_bytes += r.blocks[b].nbytes
                 index[b] = m
                 m += 1
+            elif r.blocks[b].kind == FUSED:
+                base[b] = <char *><uintptr_t>r.blocks[b].scratch
             elif b in escapes:
                 place[b] = p.n_arguments + <int>escapes[b]
             elif r.blocks[b].kind == ARGUMENT:
@@ -297,31 +302,28 @@ cdef bint all_of_it(Recorder r, long long i, int b):
 cdef int move_operands(Program p, Recorder r, char **base, int *place) except -1:
     """From addresses of the recording to those of the program."""
     cdef long long i
-    cdef int j, b, k
+    cdef int b, k
     cdef int room = 0
     cdef fnn_call *c
     p.calls, r.calls = r.calls, NULL
     p.which, r.backward = r.backward, NULL
     p.labels, r.labels = r.labels, NULL
+    p.links, r.links = r.links, NULL
     p.costs = <float *>grown(NULL, (p.n + 1) * sizeof(float))
     p.checks, r.checks = r.checks, NULL
     p.n_checks = r.n_checks
     for i in range(p.n):
-        for j in range(FNN_SLOTS):
-            b = r.operands[i].buf[j]
-            room += b >= 0 and place[b] >= 0
-            b = r.operands[i].grad[j]
-            room += b >= 0 and place[b] >= 0
+        room += operands_that_move(&r.operands[i], place)
+    for i in range(r.n_links):
+        room += operands_that_move(&r.link_operands[i], place)
     p.patches = <Patch *>grown(NULL, (room + 1) * sizeof(Patch))
+    for i in range(r.n_links):
+        move_call(p, r, &p.links[i].call, &r.link_operands[i], base, place)
     for i in range(p.n):
         c = &p.calls[i]
-        for j in range(FNN_SLOTS):
-            b = r.operands[i].buf[j]
-            if b >= 0:
-                move_one(p, &c.buf[j], base[b], r.blocks[b].base, place[b])
-            b = r.operands[i].grad[j]
-            if b >= 0:
-                move_one(p, <void **>&c.grad[j], base[b], r.blocks[b].base, place[b])
+        if c.op == FNN_CHAIN:
+            c.buf[0] = p.links + <uintptr_t>c.buf[0]
+        move_call(p, r, c, &r.operands[i], base, place)
         p.costs[i] = fnn_cost_ns(c, p.which[i])
         p.ns += p.costs[i]
     for k in range(p.n_checks):
@@ -330,6 +332,25 @@ cdef int move_operands(Program p, Recorder r, char **base, int *place) except -1
         if p.checks[k].block < 0:       # its place does not change
             p.checks[k].offset += <long long><uintptr_t>base[b]
     return 0
+
+
+cdef int operands_that_move(Operands *o, int *place):
+    cdef int j, n = 0
+    for j in range(FNN_SLOTS):
+        n += o.buf[j] >= 0 and place[o.buf[j]] >= 0
+        n += o.grad[j] >= 0 and place[o.grad[j]] >= 0
+    return n
+
+
+cdef void move_call(Program p, Recorder r, fnn_call *c, Operands *o, char **base, int *place):
+    cdef int j, b
+    for j in range(FNN_SLOTS):
+        b = o.buf[j]
+        if b >= 0:
+            move_one(p, &c.buf[j], base[b], r.blocks[b].base, place[b])
+        b = o.grad[j]
+        if b >= 0:
+            move_one(p, <void **>&c.grad[j], base[b], r.blocks[b].base, place[b])
 
 
 cdef void move_one(Program p, void **at, char *new, char *old, int place):

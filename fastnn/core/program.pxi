@@ -48,6 +48,7 @@ cdef class Program:
     """
     cdef fnn_call *calls
     cdef unsigned char *which       # 1 = a backward call
+    cdef fnn_link *links            # of those calls that are chains
     cdef float *costs               # ns on one core
     cdef Label *labels              # for the profiler
     cdef long long n
@@ -70,6 +71,7 @@ cdef class Program:
     cdef list results               # (kind, ...) of each tensor returned
     cdef list phases
     cdef Attributes attributes
+    cdef readonly dict fused        # call -> (patterns, names of what it was made of)
     cdef readonly long long temporary_bytes, arena_bytes, constant_bytes, eager_peak_bytes
     cdef readonly list temporaries  # (offset in the arena, bytes, first call, last call, in place of)
     cdef Undo undo
@@ -78,6 +80,7 @@ cdef class Program:
     def __dealloc__(self):
         free(self.calls)
         free(self.which)
+        free(self.links)
         free(self.costs)
         free(self.labels)
         free(self.patches)

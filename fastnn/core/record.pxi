@@ -8,6 +8,7 @@ cdef enum Kind:
     EXTERNAL            # memory from before: parameters, optimizer states, generators
     CONSTANT            # made during the step, but by no record: numbers, index tables
     TEMPORARY           # made by a record
+    FUSED               # a temporary that fusion did away with, or put in the scratch of threads
 
 ctypedef struct Block:
     Kind kind
@@ -15,6 +16,7 @@ ctypedef struct Block:
     long long first, last           # the calls that touch it, first and last
     char *base                      # where it was during recording
     bint alive                      # TEMPORARY: somebody still holds it
+    long long scratch               # FUSED: where in the scratch of each thread
     long long renewed               # the call that fills it with what it held at first, -1 = none
     long long gone                  # the first call that eager would run without it, -1 = none
     long long held                  # bytes that eager takes for it
@@ -64,6 +66,9 @@ cdef class Recorder:
     cdef bint in_host
     cdef list packed                # (weight, its version) of copies that calls read instead
     cdef list runs                  # (counts, first, end): step counts that were equal
+    cdef fnn_link *links            # of all chains, which fusion makes
+    cdef Operands *link_operands
+    cdef int n_links, room_links
 
     def __cinit__(self):
         self.thread = PyThread_get_thread_ident()
@@ -81,6 +86,8 @@ cdef class Recorder:
         free(self.operands)
         free(self.backward)
         free(self.labels)
+        free(self.links)
+        free(self.link_operands)
         free(self.blocks)
         free(self.checks)
 
