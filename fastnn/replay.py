@@ -87,6 +87,10 @@ class Compiled(_core.Replayer):
     def __get__(self, instance: Any, owner: Any) -> Any:
         return self if instance is None else functools.partial(self, instance)
 
+    def describe(self) -> str:
+        """Each program's launches, memory plan and fusions, the one used last in front."""
+        return "\n\n".join(recorded.program.describe() for recorded in self.programs)
+
     def record(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the function on arguments for which there is no program, and make one."""
         recorded = _core.Recorded(args, kwargs)

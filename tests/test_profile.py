@@ -100,7 +100,7 @@ def test_eager_step_is_counted_exactly():
 
 
 def test_replay_keeps_the_modules_of_the_recording():
-    step, (x, y) = fastnn.compile(training(Net())), batch()
+    step, (x, y) = fastnn.compile(training(Net()), fuse=False), batch()
     step(x, y)
     step(x, y)
     with fastnn.profile() as prof:
@@ -114,7 +114,7 @@ def test_replay_keeps_the_modules_of_the_recording():
 def test_eager_and_replay_agree_on_flops_and_bytes():
     plain, (x, y) = training(Net()), batch()
     found = []
-    for step in (plain, fastnn.compile(plain)):
+    for step in (plain, fastnn.compile(plain, fuse=False)):
         step(x, y)
         step(x, y)                          # gradients are where the optimizer wants them
         with fastnn.profile() as prof:
@@ -125,7 +125,7 @@ def test_eager_and_replay_agree_on_flops_and_bytes():
 
 
 def test_the_recording_call_is_profiled_too():
-    step, (x, y) = fastnn.compile(training(Net())), batch()
+    step, (x, y) = fastnn.compile(training(Net()), fuse=False), batch()
     with fastnn.profile() as prof:
         step(x, y)
     assert not keys(e for e in prof.events if e.op not in ("cast", "copy")) - one_step()
@@ -404,7 +404,7 @@ def test_roofs_of_this_machine():
 @pytest.mark.parametrize("compiled", [False, True])
 def test_chrome_trace(tmp_path, compiled):
     step, (x, y) = training(Net()), batch()
-    step = fastnn.compile(step) if compiled else step
+    step = fastnn.compile(step, fuse=False) if compiled else step
     step(x, y)
     step(x, y)
     with fastnn.profile(record_shapes=True) as prof:

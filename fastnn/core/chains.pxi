@@ -215,7 +215,7 @@ cdef class Chain:
         """Call i of the chain as a link; seen: the blocks that those before it touch."""
         cdef Recorder r = self.f.r
         cdef int j, k = self.calls[i]
-        cdef fnn_link *l
+        cdef fnn_link *link
         cdef Operands *o
         cdef Shape *s = &self.shapes[i]
         cdef const unsigned char *sizes = fnn_link_ops[r.calls[k].op].size
@@ -223,26 +223,26 @@ cdef class Chain:
             r.room_links = 2 * r.room_links + 16
             r.links = <fnn_link *>grown(r.links, r.room_links * sizeof(fnn_link))
             r.link_operands = <Operands *>grown(r.link_operands, r.room_links * sizeof(Operands))
-        l = &r.links[r.n_links]
+        link = &r.links[r.n_links]
         o = &r.link_operands[r.n_links]
         r.n_links += 1
-        memset(l, 0, sizeof(fnn_link))
-        l.call = r.calls[k]
-        l.backward = r.backward[k]
-        l.rows_at = s.rows_at
-        l.per_row = self.width if s.counts_elements else 1
+        memset(link, 0, sizeof(fnn_link))
+        link.call = r.calls[k]
+        link.backward = r.backward[k]
+        link.rows_at = s.rows_at
+        link.per_row = self.width if s.counts_elements else 1
         o[0] = r.operands[k]
-        for j in range(l.call.n_in + l.call.n_out):
+        for j in range(link.call.n_in + link.call.n_out):
             if in_scratch(r, o.buf[j], inner):
-                l.inner |= 1 << j
+                link.inner |= 1 << j
             elif o.buf[j] >= 0:
-                l.step[j] = step_of(s.walk[j], sizes[j], self.width)
-                l.ahead |= is_new(seen, o.buf[j]) << j
+                link.step[j] = step_of(s.walk[j], sizes[j], self.width)
+                link.ahead |= is_new(seen, o.buf[j]) << j
             if in_scratch(r, o.grad[j], inner):
-                l.inner |= 1 << (FNN_SLOTS + j)
+                link.inner |= 1 << (FNN_SLOTS + j)
             elif o.grad[j] >= 0:
-                l.step[FNN_SLOTS + j] = 4 * self.width
-                l.ahead |= is_new(seen, o.grad[j]) << (FNN_SLOTS + j)
+                link.step[FNN_SLOTS + j] = 4 * self.width
+                link.ahead |= is_new(seen, o.grad[j]) << (FNN_SLOTS + j)
         return 0
 
 

@@ -11,14 +11,14 @@ cdef class Pattern:
     """Rows of the table: calls `first` make what calls `then` read, and become one call by `rewrite`."""
     cdef readonly str name
     cdef readonly bint backward         # both are backward calls, and the temporary is a gradient
-    cdef readonly bint exact            # the same bits
     cdef readonly tuple first, then     # names of ops
     cdef tuple made, read               # the slots that may hold the temporary
     cdef Rewrite rewrite
 
-cdef Pattern pattern(str name, bint backward, tuple first, tuple made, tuple then, tuple read, Rewrite rewrite):
+cdef Pattern pattern(str name, bint backward, tuple first, tuple made, tuple then, tuple read,
+                     Rewrite rewrite):
     cdef Pattern p = Pattern.__new__(Pattern)
-    p.name, p.backward, p.exact = name, backward, True
+    p.name, p.backward = name, backward
     p.first, p.made, p.then, p.read = first, made, then, read
     p.rewrite = rewrite
     return p
@@ -142,6 +142,12 @@ cdef class Fuser:
             self.alive_at(o.grad[j], into)
         return 1
 
+    cdef int forget(self, int b) except -1:
+        """Nobody needs block b any more."""
+        if not planted_reader:          # who reads it nevertheless finds what lay there before
+            self.r.blocks[b].kind = FUSED
+        return 0
+
     cdef int alive_at(self, int b, int k) except -1:
         if b >= 0:
             self.r.blocks[b].first = min(self.r.blocks[b].first, k)
@@ -223,8 +229,43 @@ cdef int linear_activation(Fuser f, int i, int j, int made, int read) except -1:
     f.put(i, 6, i, 5 if others else -1)
     f.put(i, 5, j, 1)
     if not others:
-        f.r.blocks[z].kind = FUSED
+        f.forget(z)
     return f.merge(j, i)
+
+
+cdef int norm_activation(Fuser f, int i, int j, int made, int read) except -1:
+    """z = batch_norm, y = relu(z): batch_norm with relu."""
+    cdef fnn_call *c = &f.r.calls[i]
+    cdef int z = f.r.operands[i].buf[made], y = f.r.operands[j].buf[1]
+    if (c.dim[6] or f.others(z, i, j) or f.r.calls[j].dim[0] != c.dim[0] * c.dim[1] * c.dim[2]
+            or f.r.blocks[y].first != j):
+        return 0
+    c.dim[6] = 1
+    f.put(i, made, j, 1)
+    f.forget(z)
+    return f.merge(j, i)
+
+
+cdef int residual_norm(Fuser f, int i, int j, int made, int read) except -1:
+    """s = x + r, y = layer_norm or rms_norm of s: add_layer_norm, add_rms_norm, which make s, too."""
+    cdef Recorder r = f.r
+    cdef fnn_call *c = &r.calls[j]
+    cdef int k, at, slots = c.n_in + c.n_out
+    for k in range(i + 1, j):
+        if f.into[k] == k:
+            return 0
+    if not elementwise_pair(&r.calls[i], c.dim[0] * c.dim[2] * c.dim[3]):
+        return 0
+    for k in range(slots - 1, 0, -1):   # [s w b | y ...] becomes [x r w b | y s ...]
+        at = k + 1 if k <= c.n_in else k + 2
+        r.operands[j].buf[at], c.buf[at] = r.operands[j].buf[k], c.buf[k]
+    f.put(j, 0, i, 0)
+    f.put(j, 1, i, 1)
+    f.put(j, c.n_in + 2, i, 2)
+    c.op = ADD_LAYER_NORM if c.op == LAYER_NORM else ADD_RMS_NORM
+    c.n_in += 1
+    c.n_out += 1
+    return f.merge(i, j)
 
 
 cdef int linear_activation_backward(Fuser f, int i, int j, int made, int read) except -1:
@@ -244,22 +285,24 @@ cdef int linear_activation_backward(Fuser f, int i, int j, int made, int read) e
     f.put(j, 5, i, saved)
     f.put(j, 6, i, saved if from_input else -1)
     f.put_grad(j, 5, i, 1)
-    f.r.blocks[dz].kind = FUSED
+    f.forget(dz)
     return f.merge(i, j)
 
 
-cdef int linear_residual(Fuser f, int i, int j, int made, int read) except -1:
-    """z = linear, y = z + r: linear with a residual, which must be there by then."""
+cdef int residual(Fuser f, int i, int j, int made, int read) except -1:
+    """z = linear or batch_norm, y = z + r: the same with a residual, which must be there by then."""
     cdef fnn_call *c = &f.r.calls[i]
-    cdef int z = f.r.operands[i].buf[5], y = f.r.operands[j].buf[2], r = f.r.operands[j].buf[1 - read]
-    if (c.dim[4] or r == z or f.others(z, i, j) or f.r.blocks[y].first != j
-            or not elementwise_pair(&f.r.calls[j], c.dim[0] * c.dim[1])
+    cdef int z = f.r.operands[i].buf[made], y = f.r.operands[j].buf[2], r = f.r.operands[j].buf[1 - read]
+    cdef bint linear = c.op == LINEAR
+    cdef int flag = 4 if linear else 5
+    if (c.dim[flag] or not linear and c.dim[6] or r == z or f.others(z, i, j) or f.r.blocks[y].first != j
+            or not elementwise_pair(&f.r.calls[j], c.dim[0] * c.dim[1] * (1 if linear else c.dim[2]))
             or f.r.blocks[r].kind == TEMPORARY and f.r.blocks[r].first > i or f.between(r, i, j) > 1):
         return 0
-    c.dim[4] = 1
+    c.dim[flag] = 1
     f.put(i, 3, j, 1 - read)
-    f.put(i, 5, j, 2)
-    f.r.blocks[z].kind = FUSED
+    f.put(i, made, j, 2)
+    f.forget(z)
     return f.merge(j, i)
 
 
@@ -277,7 +320,7 @@ cdef int linear_residual_backward(Fuser f, int i, int j, int made, int read) exc
         c.acc |= (f.r.calls[i].acc >> (1 - made) & 1) << 3
         f.put_grad(j, 3, i, 1 - made)
     f.put_grad(j, 5, i, 2)
-    f.r.blocks[dz].kind = FUSED
+    f.forget(dz)
     return f.merge(i, j)
 
 
@@ -289,15 +332,22 @@ cdef tuple ACTS = tuple(ACTIVATIONS)
 cdef list PATTERNS = [
     pattern("linear+activation", False, ("linear",), (5,), ACTS, (0,), linear_activation),
     pattern("linear+activation", True, ACTS, (0,), ("linear",), (5,), linear_activation_backward),
-    pattern("linear+residual", False, ("linear",), (5,), ("add",), (0, 1), linear_residual),
+    pattern("linear+residual", False, ("linear",), (5,), ("add",), (0, 1), residual),
     pattern("linear+residual", True, ("add",), (0, 1), ("linear",), (5,), linear_residual_backward),
+    pattern("residual+norm", False, ("add",), (2,), ("layer_norm", "rms_norm"), (0,), residual_norm),
+    pattern("norm+residual", False, ("batch_norm",), (7,), ("add",), (0, 1), residual),
+    pattern("norm+residual", False, ("batch_norm_eval",), (6,), ("add",), (0, 1), residual),
+    pattern("norm+activation", False, ("batch_norm",), (7,), ("relu",), (0,), norm_activation),
+    pattern("norm+activation", False, ("batch_norm_eval",), (6,), ("relu",), (0,), norm_activation),
 ]
 FUSIONS = tuple(dict.fromkeys([(<Pattern>_p).name for _p in PATTERNS])) + ("chain",)
 cdef dict BY_READER = {}                # (op, backward) -> patterns
 for _p in PATTERNS:
     for _op in (<Pattern>_p).then:
         BY_READER.setdefault((OPS[_op], (<Pattern>_p).backward), []).append(_p)
-cdef int LINEAR_ACT = OPS["linear_act"]
+cdef int LINEAR = OPS["linear"], LINEAR_ACT = OPS["linear_act"]
+cdef int LAYER_NORM = OPS["layer_norm"]
+cdef int ADD_LAYER_NORM = OPS["add_layer_norm"], ADD_RMS_NORM = OPS["add_rms_norm"]
 cdef bint planted_reader = False
 
 
@@ -305,8 +355,6 @@ def plant_fusion_fault(bint on):
     """Fuse as if nobody else read a temporary: for tests of what must find it."""
     global planted_reader
     planted_reader = on
-
-
 
 
 cdef int fuse(Program p, Recorder r, dict escapes, frozenset wanted) except -1:

@@ -99,6 +99,10 @@ cdef class Program:
                 "constants": self.constant_bytes, "temporaries": self.temporary_bytes,
                 "eager_peak": self.eager_peak_bytes}
 
+    def describe(self):
+        """The list of launches, the memory plan, and what was fused."""
+        return describe(self)
+
     def calls_made(self):
         """(op, backward, estimated ns on one core) of each call."""
         return [(OP_NAMES[self.calls[i].op], bool(self.which[i]), self.costs[i]) for i in range(self.n)]
