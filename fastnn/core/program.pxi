@@ -92,8 +92,9 @@ cdef class Program:
         return self.n
 
     def memory(self):
-        """Bytes, in whole cache lines, that replays take: "arena" for temporaries, "results", "constants"; "temporaries" is what
-        they would be side by side, "eager_peak" the most that the step itself took at once."""
+        """Bytes, in whole cache lines, that replays take: "arena" for temporaries, "results" and
+        "constants"; "temporaries" is what they would be side by side, "eager_peak" the most that the
+        step itself took at once."""
         return {"arena": self.arena_bytes,
                 "results": sum([lines_of((<Escape>e).nbytes) for e in self.escapes]),
                 "constants": self.constant_bytes, "temporaries": self.temporary_bytes,
