@@ -9,7 +9,8 @@ cdef enum:
     MAX_LINKS = 24
     MAX_WIDTH = 8192                    # elements of a row
 
-cdef long long chain_minimum = 1 << 18  # elements: with fewer, the second cache holds the operands anyway
+# Elements: fewer are read again from the last cache, as fast as short tiles can be fetched into the first.
+cdef long long chain_minimum = 1 << 22
 
 
 def set_chain_minimum(long long n):

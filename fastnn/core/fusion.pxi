@@ -5,6 +5,9 @@
 
 cdef class Fuser                         # below
 
+cdef enum:
+    MAX_SUM = 1 << 18                   # elements: with more, a kernel that reads one stream more is slower
+
 ctypedef int (*Rewrite)(Fuser f, int i, int j, int made, int read) except -1
 
 cdef class Pattern:
@@ -254,7 +257,8 @@ cdef int residual_norm(Fuser f, int i, int j, int made, int read) except -1:
     for k in range(i + 1, j):
         if f.into[k] == k:
             return 0
-    if not elementwise_pair(&r.calls[i], c.dim[0] * c.dim[2] * c.dim[3]):
+    cdef long long n = c.dim[0] * c.dim[2] * c.dim[3]
+    if n > MAX_SUM or not elementwise_pair(&r.calls[i], n):
         return 0
     for k in range(slots - 1, 0, -1):   # [s w b | y ...] becomes [x r w b | y s ...]
         at = k + 1 if k <= c.n_in else k + 2
@@ -295,7 +299,9 @@ cdef int residual(Fuser f, int i, int j, int made, int read) except -1:
     cdef int z = f.r.operands[i].buf[made], y = f.r.operands[j].buf[2], r = f.r.operands[j].buf[1 - read]
     cdef bint linear = c.op == LINEAR
     cdef int flag = 4 if linear else 5
-    if (c.dim[flag] or not linear and c.dim[6] or r == z or f.others(z, i, j) or f.r.blocks[y].first != j
+    if (linear and c.dim[0] * c.dim[1] > MAX_SUM or c.dim[flag]
+            or not linear and c.dim[6] or r == z
+            or f.others(z, i, j) or f.r.blocks[y].first != j
             or not elementwise_pair(&f.r.calls[j], c.dim[0] * c.dim[1] * (1 if linear else c.dim[2]))
             or f.r.blocks[r].kind == TEMPORARY and f.r.blocks[r].first > i or f.between(r, i, j) > 1):
         return 0
