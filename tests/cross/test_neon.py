@@ -22,7 +22,7 @@ from fastnn import _core
 ROOT = Path(__file__).parents[2]
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
 FLAGS = "-std=c11 -O2 -ffp-contract=off -fno-math-errno -fopenmp -static -Wall -Wextra -Werror"
-SOURCES = ["run.c", "cpu.c", "alloc.c", "isa_neon.c"]
+SOURCES = ["run.c", "chain.c", "cpu.c", "alloc.c", "isa_neon.c", "links_neon.c"]
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which(COMPILER) and shutil.which(EMULATOR)),
