@@ -154,8 +154,9 @@ class _Running(_Affine):
     kind: str
 
     def __init__(
-        self, num_features: int, eps: float, momentum: float | None, affine: bool,
-        track_running_stats: bool, device: Any, dtype: Any, bias: bool,
+        self, num_features: int, eps: float = 1e-05, momentum: float | None = 0.1,
+        affine: bool = True, track_running_stats: bool = True, device: Any = None,
+        dtype: Any = None, *, bias: bool = True,
     ) -> None:
         super().__init__()
         _core.check_device(device)
@@ -205,14 +206,6 @@ def _names(rank: int, most: int, c: int, kind: str) -> str:
 
 class _BatchNorm(_Running):
     kind = "batch_norm"
-
-    def __init__(
-        self, num_features: int, eps: float = 1e-05, momentum: float | None = 0.1,
-        affine: bool = True, track_running_stats: bool = True, device: Any = None,
-        dtype: Any = None, *, bias: bool = True,
-    ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype,
-                         bias)
 
     def forward(self, input: Any) -> Tensor:
         x = self._check(input)
@@ -265,7 +258,7 @@ class _InstanceNorm(_Running):
         dtype: Any = None, *, bias: bool = True,
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype,
-                         bias)
+                         bias=bias)
 
     def forward(self, input: Any) -> Tensor:
         x = self._check(input)
