@@ -16,6 +16,7 @@ from typer.testing import CliRunner  # noqa: E402
 import fastnn  # noqa: E402
 from fastnn.cli.app import app  # noqa: E402
 from fastnn.cli.predict import read_image  # noqa: E402
+from fastnn.cli.tasks import TASKS, frame  # noqa: E402
 from fastnn.data import datasets  # noqa: E402
 
 
@@ -109,7 +110,73 @@ def test_train_names_what_there_is():
     result = invoke("train", "imagenet")
     assert result.exit_code == 1 and "mnist" in result.output
     result = invoke("train", "digits", "--model", "gpt")
-    assert result.exit_code == 1 and "mlp" in result.output
+    assert result.exit_code == 1 and "mlp, cnn" in result.output
+    result = invoke("train", "mnist", "--model", "gpt")
+    assert result.exit_code == 1 and ", ".join(TASKS["mnist"].recipes) in result.output
+
+
+@pytest.fixture
+def mnist_in_small(monkeypatch):
+    """MNIST's place taken by the bundled digits, 24 pixels high on 28, 192 + 64 of them."""
+    def enlarged(x, y, n):
+        x = np.pad(x[:n].repeat(3, axis=2).repeat(3, axis=3), ((0, 0), (0, 0), (2, 2), (2, 2)))
+        return x, y[:n]
+
+    training, test = datasets.load_digits()
+    small = enlarged(*training, 192), enlarged(*test, 64)
+    monkeypatch.setattr(datasets, "load_mnist", lambda download: small)
+
+
+@pytest.mark.parametrize("model", TASKS["mnist"].recipes)
+def test_each_model_trains_and_predicts(mnist_in_small, tmp_path, model):
+    result = invoke("train", "mnist", "--model", model, "--augment", "--epochs", 1,
+                    "--batch-size", 50, "--out", tmp_path)                  # the last one has 42
+    assert result.exit_code == 0, result.output
+    assert f"{model} on mnist" in result.output and "test accuracy" in result.output
+    saved = tmp_path / f"mnist-{model}.safetensors"
+    assert all(np.isfinite(w.numpy()).all() for w in fastnn.load(saved).values())
+    digit_image(tmp_path / "digit.png")
+    result = invoke("predict", saved, tmp_path / "digit.png")
+    assert result.exit_code == 0, result.output
+    assert result.output.count("%") == 3
+
+
+def test_a_small_cnn_learns_augmented_digits(tmp_path):
+    result = invoke("train", "digits", "--model", "cnn", "--augment", "--epochs", 6,
+                    "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert float(re.search(r"test accuracy\s+([\d.]+)%", result.output)[1]) > 90
+    right = 0
+    for index in range(10):
+        label = digit_image(tmp_path / "digit.png", index)
+        result = invoke("predict", tmp_path / "digits-cnn.safetensors", tmp_path / "digit.png")
+        right += result.output.split()[0] == label
+    assert right >= 8
+
+
+def test_frame_puts_images_in_the_middle():
+    framed = frame(np.ones((2, 1, 28, 27), np.float32), 32)
+    assert framed.shape == (2, 1, 32, 32)
+    rows, columns = np.flatnonzero(framed[0, 0].max(1)), np.flatnonzero(framed[0, 0].max(0))
+    assert (rows[0], rows[-1], columns[0], columns[-1]) == (2, 29, 2, 28)
+
+
+def test_ctrl_c_keeps_what_was_learned(monkeypatch, tmp_path):
+    """The second epoch is broken off; the model is written, with the curve of the first."""
+    calls = []
+
+    def evaluate(model, test):
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(model)
+        return 1.0, 0.5
+
+    monkeypatch.setattr("fastnn.cli.train.evaluate", evaluate)
+    result = invoke("train", "digits", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "stopped after 1 epochs" in result.output
+    assert (tmp_path / "digits-mlp.safetensors").is_file()
+    assert (tmp_path / "digits-mlp.png").is_file()
 
 
 def test_mnist_without_its_files_says_what_to_do(monkeypatch, tmp_path):

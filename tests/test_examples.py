@@ -121,6 +121,6 @@ def test_mnist_example_has_the_settings_of_the_command_line():
     spec = importlib.util.spec_from_file_location("mnist_mlp", EXAMPLES / "mnist_mlp.py")
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
-    task = TASKS["mnist"]
+    task = TASKS["mnist"].recipes["mlp"]
     assert (example.EPOCHS, example.BATCH, example.LR) == (task.epochs, task.batch_size, task.lr)
-    assert task.config["mlp"] == {"sizes": [784, 512, 256, 10], "dropout": example.DROPOUT}
+    assert task.config == {"sizes": [784, 512, 256, 10], "dropout": example.DROPOUT}

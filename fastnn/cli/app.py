@@ -10,7 +10,6 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from .. import models
 from . import doctor as doctor_report
 from .bench import benchmark
 from .predict import predict_image, write_sample
@@ -21,6 +20,7 @@ app = typer.Typer(help="fastnn: neural networks on the CPU.", no_args_is_help=Tr
                   pretty_exceptions_enable=False, add_completion=False)
 console = Console(highlight=False, soft_wrap=True)
 
+_MODELS = TASKS["mnist"].recipes
 _SUITED = {"show_default": "suits the data"}
 Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the data.", **_SUITED)]
 Batch = Annotated[int | None, typer.Option(min=1, help="Samples per step.", **_SUITED)]
@@ -39,7 +39,7 @@ def _fail(error: Exception | str) -> NoReturn:
 def demo(epochs: Epochs = None, batch_size: Batch = None, lr: Rate = None, seed: Seed = 0,
          out: Out = Path(".")) -> None:
     """Train an MLP on the bundled 8x8 digits: a few seconds, no network."""
-    train("digits", "mlp", epochs, batch_size, lr, seed, out, False)
+    train("digits", "mlp", False, epochs, batch_size, lr, seed, out, False)
     sample = out / "digit.png"
     try:
         write_sample(sample, TASKS["digits"].load(False)[1][0][0])
@@ -52,7 +52,8 @@ def demo(epochs: Epochs = None, batch_size: Batch = None, lr: Rate = None, seed:
 @app.command()
 def train(
     dataset: Annotated[str, typer.Argument(help=f"One of: {', '.join(TASKS)}.")],
-    model: Annotated[str, typer.Option(help=f"One of: {', '.join(models.REGISTRY)}.")] = "mlp",
+    model: Annotated[str, typer.Option(help=f"One of: {', '.join(_MODELS)}.")] = "mlp",
+    augment: Annotated[bool, typer.Option("--augment", help="Turn, move, scale images.")] = False,
     epochs: Epochs = None, batch_size: Batch = None, lr: Rate = None, seed: Seed = 0,
     out: Out = Path("."),
     download: Annotated[bool, typer.Option("--download", help="Fetch missing data.")] = False,
@@ -60,11 +61,14 @@ def train(
     """Train a classifier and save it with its learning curve."""
     if dataset not in TASKS:
         _fail(f"dataset: got {dataset!r}; need one of {', '.join(TASKS)}")
-    if model not in models.REGISTRY:
-        _fail(f"--model: got {model!r}; need one of {', '.join(models.REGISTRY)}")
     task = TASKS[dataset]
-    settings = Settings(model, epochs or task.epochs, batch_size or task.batch_size,
-                        task.lr if lr is None else lr, seed, out, download)
+    if model not in task.recipes:
+        _fail(f"--model: got {model!r}; need one of {', '.join(task.recipes)}")
+    recipe = task.recipes[model]
+    if epochs is None:
+        epochs = recipe.augmented if augment else recipe.epochs
+    settings = Settings(model, epochs, batch_size or recipe.batch_size,
+                        recipe.lr if lr is None else lr, seed, out, download, augment)
     try:
         run(task, settings, console)
     except (OSError, ValueError, MemoryError) as e:

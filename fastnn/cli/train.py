@@ -14,12 +14,13 @@ from rich.markup import escape
 from rich.table import Table
 from tqdm import tqdm
 
-from .. import _core, from_numpy, inference_mode, models, nn, optim, save
+from .. import _core, compile, from_numpy, inference_mode, models, nn, optim, save
+from .._core import Tensor
 from ..data import DataLoader, TensorDataset
 from ..nn import functional as F
 from ..ops.random import manual_seed
 from .curve import draw_curve
-from .tasks import Task
+from .tasks import Task, augmentation, frame
 
 History = dict[str, list[float]]
 HEADER = "epoch     loss  accuracy   test loss  test accuracy"
@@ -36,6 +37,7 @@ class Settings:
     seed: int
     out: Path
     download: bool = False
+    augment: bool = False
 
 
 def run(task: Task, settings: Settings, console: Console) -> None:
@@ -43,8 +45,11 @@ def run(task: Task, settings: Settings, console: Console) -> None:
     started = time.perf_counter()
     manual_seed(settings.seed)
     (x, y), test = task.load(settings.download)
-    config = task.config[settings.model]
-    model = models.create(settings.model, **config)
+    recipe, image = task.recipes[settings.model], task.image
+    if recipe.side is not None:
+        image = (image[0], recipe.side, recipe.side)
+        x, test = frame(x, recipe.side), (frame(test[0], recipe.side), test[1])
+    model = models.create(settings.model, **recipe.config)
     settings.out.mkdir(parents=True, exist_ok=True)
     count = sum(p.numel() for p in model.parameters())
     threads = _core.get_num_threads()
@@ -65,7 +70,7 @@ def run(task: Task, settings: Settings, console: Console) -> None:
     console.print(f"test accuracy  [bold green]{1 - wrong / len(labels):.2%}[/bold green] "
                   f"({wrong} of {len(labels):,} wrong)")
     path = settings.out / f"{task.name}-{settings.model}"
-    about = {"model": settings.model, "config": config, "image": task.image, "box": task.box,
+    about = {"model": settings.model, "config": recipe.config, "image": image, "box": task.box,
              "classes": task.classes}
     save(model.state_dict(), f"{path}.safetensors", metadata={"fastnn": json.dumps(about)})
     console.print(f"model          {escape(str(path))}.safetensors")
@@ -81,39 +86,44 @@ def fit(model: nn.Module, loader: DataLoader[Any], test: tuple[np.ndarray, np.nd
     epochs, steps = settings.epochs, settings.epochs * len(loader)
     optimizer = optim.AdamW(model.parameters(), lr=settings.lr)
     schedule = optim.lr_scheduler.OneCycleLR(optimizer, settings.lr, total_steps=steps)
-    with tqdm(total=steps, unit=" steps", leave=False, disable=None) as bar:
-        tqdm.write(HEADER)
-        for epoch in range(1, epochs + 1):
-            loss, accuracy = train_epoch(model, loader, optimizer, schedule, bar)
-            logits = from_numpy(predict_logits(model, test[0]))
-            test_loss = F.cross_entropy(logits, from_numpy(test[1])).item()
-            test_accuracy = float((logits.numpy().argmax(1) == test[1]).mean())
-            for key, value in zip(history, (loss, accuracy, test_loss, test_accuracy), strict=True):
-                history[key].append(value)
-            tqdm.write(f"{f'{epoch}/{epochs}':>5}  {loss:7.4f}  {accuracy:8.2%} {test_loss:11.4f}  "
-                       f"{test_accuracy:13.2%}")
+    transform = augmentation() if settings.augment else None
 
-
-def train_epoch(model: nn.Module, loader: DataLoader[Any], optimizer: optim.Optimizer,
-                schedule: optim.lr_scheduler.LRScheduler, bar: tqdm) -> tuple[float, float]:
-    """One pass over the data: mean loss and accuracy."""
-    model.train()
-    total, right, seen = 0.0, 0, 0
-    for x, y in loader:
+    @compile
+    def step(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         optimizer.zero_grad()
         logits = model(x)
         loss = F.cross_entropy(logits, y)
         loss.backward()
         optimizer.step()
-        schedule.step()
-        total += loss.item() * len(y)
-        right += int((logits.argmax(1) == y).sum())
-        seen += len(y)
-        bar.update()
-    return total / seen, right / seen
+        return loss, (logits.argmax(1) == y).sum()
+
+    with tqdm(total=steps, unit=" steps", leave=False, disable=None) as bar:
+        tqdm.write(HEADER)
+        for epoch in range(1, epochs + 1):
+            model.train()
+            total, right, seen = 0.0, 0, 0
+            for x, y in loader:
+                loss, hits = step(x if transform is None else transform(x), y)
+                schedule.step()
+                total += loss.item() * len(y)
+                right += int(hits.item())
+                seen += len(y)
+                bar.update()
+            row = (total / seen, right / seen, *evaluate(model, test))
+            for curve, value in zip(history.values(), row, strict=True):
+                curve.append(value)
+            text = "{:7.4f}  {:8.2%} {:11.4f}  {:13.2%}".format(*row)
+            tqdm.write(f"{f'{epoch}/{epochs}':>5}  {text}")
 
 
-def predict_logits(model: nn.Module, x: np.ndarray, batch_size: int = 1024) -> np.ndarray:
+def evaluate(model: nn.Module, test: tuple[np.ndarray, np.ndarray]) -> tuple[float, float]:
+    """Mean loss and accuracy in evaluation mode."""
+    logits = predict_logits(model, test[0])
+    loss = F.cross_entropy(from_numpy(logits), from_numpy(test[1])).item()
+    return loss, float((logits.argmax(1) == test[1]).mean())
+
+
+def predict_logits(model: nn.Module, x: np.ndarray, batch_size: int = 500) -> np.ndarray:
     """Logits (N, classes) of images, in evaluation mode."""
     model.eval()
     with inference_mode():
