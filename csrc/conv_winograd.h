@@ -9,6 +9,9 @@
  * The transforms interpolate at 0, +-3/4, +-3/2 and infinity, which halves the error of the usual
  * 0, +-1, +-2.  An output depends on its tile alone, so that its bits are those of any batch, any
  * number of threads and any ISA with FMA.
+ *
+ * The gradient of the kernels shares the tiles: 4 by 4 gradients of outputs are then the kernel of
+ * 3 by 3 sums, F(3, 4), and products are summed over tiles before they are transformed back.
  */
 #ifndef FNN_CONV_WINOGRAD_H
 #define FNN_CONV_WINOGRAD_H
@@ -21,6 +24,8 @@
 #define WINOGRAD_B2 2.25f
 #define WINOGRAD_SUM 2.8125f               /* A2 + B2 */
 #define WINOGRAD_PRODUCT 1.265625f         /* A2 B2 */
+#define WINOGRAD_CA (1 / (WINOGRAD_A2 * (WINOGRAD_A2 - WINOGRAD_B2) * 2))
+#define WINOGRAD_CB (1 / (WINOGRAD_B2 * (WINOGRAD_B2 - WINOGRAD_A2) * 2))
 #define WINOGRAD_MOST 28                   /* tiles at a time: two row panels of the GEMM */
 
 /* v = transformed d, six elements with steps of their own. */
@@ -42,9 +47,7 @@ VEC void winograd_tile(const vf *d, int ds, vf *v, int vs)
 /* u = transformed kernel g, three elements to six. */
 VEC void winograd_kernel(const vf *g, int gs, vf *u, int us)
 {
-    const float a = WINOGRAD_A2 * (WINOGRAD_A2 - WINOGRAD_B2) * 2;
-    const float b = WINOGRAD_B2 * (WINOGRAD_B2 - WINOGRAD_A2) * 2;
-    const vf ca = vf_set1(1 / a), cb = vf_set1(1 / b);
+    const vf ca = vf_set1(WINOGRAD_CA), cb = vf_set1(WINOGRAD_CB);
     const vf even1 = vf_fma(vf_set1(WINOGRAD_A2), g[2 * gs], g[0]), odd1 = vf_mul(vf_set1(WINOGRAD_A), g[gs]);
     const vf even2 = vf_fma(vf_set1(WINOGRAD_B2), g[2 * gs], g[0]), odd2 = vf_mul(vf_set1(WINOGRAD_B), g[gs]);
     u[0] = vf_mul(vf_set1(1 / WINOGRAD_PRODUCT), g[0]);
@@ -65,6 +68,33 @@ VEC void winograd_output(const vf *m, int ms, vf *y, int ys)
     y[2 * ys] = vf_fma(vf_set1(WINOGRAD_A2), even1, vf_mul(vf_set1(WINOGRAD_B2), even2));
     y[3 * ys] = vf_fma(vf_set1(WINOGRAD_A * WINOGRAD_A2), odd1,
                        vf_fma(vf_set1(WINOGRAD_B * WINOGRAD_B2), odd2, m[5 * ms]));
+}
+
+/* u = transformed gradient g of outputs, four elements to six. */
+VEC void winograd_gradient(const vf *g, int gs, vf *u, int us)
+{
+    const vf a2 = vf_set1(WINOGRAD_A2), b2 = vf_set1(WINOGRAD_B2);
+    const vf ca = vf_set1(WINOGRAD_CA), cb = vf_set1(WINOGRAD_CB);
+    const vf even1 = vf_fma(a2, g[2 * gs], g[0]), even2 = vf_fma(b2, g[2 * gs], g[0]);
+    const vf odd1 = vf_mul(vf_set1(WINOGRAD_A), vf_fma(a2, g[3 * gs], g[gs]));
+    const vf odd2 = vf_mul(vf_set1(WINOGRAD_B), vf_fma(b2, g[3 * gs], g[gs]));
+    u[0] = vf_mul(vf_set1(1 / WINOGRAD_PRODUCT), g[0]);
+    u[us] = vf_mul(ca, vf_add(even1, odd1));
+    u[2 * us] = vf_mul(ca, vf_sub(even1, odd1));
+    u[3 * us] = vf_mul(cb, vf_add(even2, odd2));
+    u[4 * us] = vf_mul(cb, vf_sub(even2, odd2));
+    u[5 * us] = g[3 * gs];
+}
+
+/* y = m transformed back to a kernel, six elements to three. */
+VEC void winograd_taps(const vf *m, int ms, vf *y, int ys)
+{
+    const vf even1 = vf_add(m[ms], m[2 * ms]), odd1 = vf_sub(m[ms], m[2 * ms]);
+    const vf even2 = vf_add(m[3 * ms], m[4 * ms]), odd2 = vf_sub(m[3 * ms], m[4 * ms]);
+    y[0] = vf_add(m[0], vf_add(even1, even2));
+    y[ys] = vf_fma(vf_set1(WINOGRAD_A), odd1, vf_mul(vf_set1(WINOGRAD_B), odd2));
+    y[2 * ys] = vf_fma(vf_set1(WINOGRAD_A2), even1,
+                       vf_fma(vf_set1(WINOGRAD_B2), even2, m[5 * ms]));
 }
 
 /* ---- pack ---- 36 matrices (rows, columns) in panels, one behind the other.  Row o, column j is
@@ -101,13 +131,13 @@ typedef struct {
     int acc;                  /* add to y                                                 */
 } winograd;
 
-/* The tile (a, b) of an image, all channels, as element i of 36 at v + i * size. */
-static void winograd_read(const winograd *g, const float *image, int64_t a, int64_t b, float *v,
-                          int64_t size)
+/* The tile (a, b) of an image, n channels from `image` on, as element i of 36 at v + i * size. */
+static void winograd_read(const winograd *g, const float *image, int64_t n, int64_t a, int64_t b,
+                          float *v, int64_t size)
 {
     const int64_t y0 = 4 * a + g->top, x0 = 4 * b + g->left;
-    for (int64_t q = 0; q < g->c; q += FNN_LANES) {
-        const int lanes = lanes_of(g->c - q);
+    for (int64_t q = 0; q < n; q += FNN_LANES) {
+        const int lanes = lanes_of(n - q);
         vf half[36], all[36];
         for (int j = 0; j < 6; j++) {
             const int64_t x = x0 + j;
@@ -168,8 +198,8 @@ static void winograd_run(const winograd *g, const fnn_scratch *s)
         float *m = v + 36 * in;
         for (int64_t i = 0; i < n; i++) {
             const int64_t tile = first + i, image = tile / across / down;
-            winograd_read(g, g->x + image * g->h * g->w * g->c, tile / across % down, tile % across,
-                          v + i * g->c, in);
+            winograd_read(g, g->x + image * g->h * g->w * g->c, g->c, tile / across % down,
+                          tile % across, v + i * g->c, in);
         }
         for (int i = 0; i < 36; i++) {
             const fnn_gemm product = {.m = n, .n = g->o, .k = g->c, .a = v + i * in, .lda = g->c,
@@ -183,6 +213,129 @@ static void winograd_run(const winograd *g, const fnn_scratch *s)
                            out);
         }
     }
+}
+
+/* ---- the gradient of the kernels ---- A block of outputs by channels over a slab of tiles: 36
+ * products, summed over tiles some at a time, stay in the scratch of a thread until they are
+ * transformed back.  Slabs, which follow from the shapes, are added two by two. */
+
+#define WINOGRAD_BLOCK 64     /* outputs of a block, and channels, at most                */
+#define WINOGRAD_SLAB 32      /* tiles of a slab at least                                 */
+#define WINOGRAD_PARTS 8      /* to be shared by a team, where there is work for so many  */
+
+/* The tile (a, b) of n gradients of outputs from `image` on, as element i of 36 at u + i * size. */
+static void winograd_read_gradient(const winograd *g, const float *image, int64_t n, int64_t a,
+                                   int64_t b, float *u, int64_t size)
+{
+    for (int64_t q = 0; q < n; q += FNN_LANES) {
+        const int lanes = lanes_of(n - q);
+        vf half[24], all[36];
+        for (int j = 0; j < 4; j++) {
+            const int64_t x = 4 * b + j;
+            vf d[4];
+            for (int i = 0; i < 4; i++) {
+                const int64_t y = 4 * a + i;
+                const int inside = y < g->oh && x < g->ow;
+                d[i] = inside ? vf_get(image + (y * g->ow + x) * g->o + q, lanes) : vf_zero();
+            }
+            winograd_gradient(d, 1, half + j, 4);
+        }
+        for (int i = 0; i < 6; i++) {
+            winograd_gradient(half + 4 * i, 1, all + 6 * i, 1);
+            for (int j = 0; j < 6; j++) vf_put(u + (6 * i + j) * size + q, all[6 * i + j], lanes);
+        }
+    }
+}
+
+/* dw (+)= m transformed back.  m: (36, o, c), dw: (o, c, 9) in rows of ld. */
+static void winograd_write_kernels(const float *m, int64_t o, int64_t c, float *dw, int64_t ld,
+                                   int acc)
+{
+    for (int64_t r = 0; r < o; r++)
+        for (int64_t q = 0; q < c; q += FNN_LANES) {
+            const int lanes = lanes_of(c - q);
+            float tap[9][FNN_LANES], *to = dw + r * ld + 9 * q;
+            vf half[18], all[9];
+            for (int j = 0; j < 6; j++) {
+                vf d[6];
+                for (int i = 0; i < 6; i++)
+                    d[i] = vf_get(m + ((6 * i + j) * o + r) * c + q, lanes);
+                winograd_taps(d, 1, half + j, 6);
+            }
+            for (int i = 0; i < 3; i++) winograd_taps(half + 6 * i, 1, all + 3 * i, 1);
+            for (int i = 0; i < 9; i++) vf_store(tap[i], all[i]);
+            for (int lane = 0; lane < lanes; lane++)
+                for (int i = 0; i < 9; i++)
+                    to[9 * lane + i] = acc ? to[9 * lane + i] + tap[i][lane] : tap[i][lane];
+        }
+}
+
+/* Outputs o0..o1 and channels q0..q1 over tiles first..end. */
+typedef struct { int64_t o0, o1, q0, q1, first, end; } winograd_block;
+
+/* The 36 products of a block, (36, outputs, channels) at m; tiles lie behind them. */
+static void winograd_sum(const winograd *g, const float *dy, const winograd_block *r, float *m,
+                         const fnn_scratch *s)
+{
+    const int64_t down = gemm_ceil(g->oh, 4), across = gemm_ceil(g->ow, 4);
+    const int64_t o = r->o1 - r->o0, c = r->q1 - r->q0;
+    const int64_t room = (FNN_LOCAL_BYTES - GEMM_SCRATCH) / 4 - 36 * (o * c + 2 * FNN_LANES);
+    const int64_t most = gemm_min(room / (36 * (o + c)), WINOGRAD_MOST);
+    int64_t at = r->first;
+    do {                                    /* once if there are no tiles */
+        const int64_t n = gemm_min(r->end - at, most);
+        const int64_t in = n * c + FNN_LANES, out = n * o + FNN_LANES;         /* other cache sets */
+        float *v = m + 36 * o * c, *u = v + 36 * in;
+        for (int64_t i = 0; i < n; i++) {
+            const int64_t tile = at + i, image = tile / across / down;
+            const int64_t a = tile / across % down, b = tile % across;
+            winograd_read(g, g->x + image * g->h * g->w * g->c + r->q0, c, a, b, v + i * c, in);
+            winograd_read_gradient(g, dy + image * g->oh * g->ow * g->o + r->o0, o, a, b, u + i * o,
+                                   out);
+        }
+        for (int i = 0; i < 36; i++) {
+            const fnn_gemm product = {.m = o, .n = c, .k = n, .a = u + i * out, .lda = o, .ta = 1,
+                                      .b = v + i * in, .ldb = c, .c = m + i * o * c, .ldc = c,
+                                      .acc = at > r->first};
+            gemm_serial(&product, s->local);
+        }
+        at += n;
+    } while (at < r->end);
+}
+
+/* dw (+)= sum of slabs, each `size` floats in shared scratch.  The sums are formed there. */
+static void winograd_add_slabs(float *dw, int64_t slabs, int64_t size, int acc, const fnn_scratch *s)
+{
+    FNN_FOR
+    for (int64_t t = 0; t < gemm_ceil(size, FNN_LANES); t++) {
+        const int64_t i = t * FNN_LANES;
+        const int lanes = lanes_of(size - i);
+        fold_parts(FOLD_SUM, s->shared + i, slabs, size, lanes);
+        const vf sum = vf_get(s->shared + i, lanes);
+        vf_put(dw + i, acc ? vf_add(vf_get(dw + i, lanes), sum) : sum, lanes);
+    }
+}
+
+/* dw (+)= the gradient of kernels (o, c, 9); y, panels, bias, add of g are not looked at. */
+static void winograd_weights(const winograd *g, const float *dy, float *dw, const fnn_scratch *s)
+{
+    const int64_t tiles = g->n * gemm_ceil(g->oh, 4) * gemm_ceil(g->ow, 4), size = 9 * g->o * g->c;
+    const int64_t down = gemm_ceil(g->o, WINOGRAD_BLOCK), across = gemm_ceil(g->c, WINOGRAD_BLOCK);
+    int64_t slabs = gemm_min(gemm_ceil(WINOGRAD_PARTS, down * across), tiles / WINOGRAD_SLAB);
+    slabs = gemm_max(gemm_min(slabs, FNN_SHARED_BYTES / 4 / size), 1);
+    float *m = s->local + GEMM_SCRATCH / 4;
+    FNN_FOR
+    for (int64_t t = 0; t < down * across * slabs; t++) {
+        const int64_t slab = t % slabs, a = t / slabs / across, b = t / slabs % across;
+        const winograd_block r = {g->o * a / down, g->o * (a + 1) / down, g->c * b / across,
+                                  g->c * (b + 1) / across, tiles * slab / slabs,
+                                  tiles * (slab + 1) / slabs};
+        float *to = slabs > 1 ? s->shared + slab * size : dw;
+        winograd_sum(g, dy, &r, m, s);
+        winograd_write_kernels(m, r.o1 - r.o0, r.q1 - r.q0, to + 9 * (r.o0 * g->c + r.q0), 9 * g->c,
+                               slabs == 1 && g->acc);
+    }
+    if (slabs > 1) winograd_add_slabs(dw, slabs, size, g->acc, s);
 }
 
 #endif

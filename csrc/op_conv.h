@@ -349,7 +349,14 @@ static void conv2d_bwd(const fnn_call *c, const fnn_scratch *s)
     for (int64_t g = 0; c->grad[0] && !winograd_x && g < groups; g++)
         conv_input_gradient(&v, dy + g * v.og, turned + g * packed, c->grad[0] + g * v.cg,
                             c->acc & 1, s);
-    for (int64_t g = 0; c->grad[1] && g < groups; g++)
+    const int winograd_w = v.flags & CONV_WINOGRAD && c->grad[1];
+    if (winograd_w) {
+        const winograd g = {.x = x, .n = v.n, .h = v.size[0], .w = v.size[1], .c = v.ci,
+                            .oh = v.out[0], .ow = v.out[1], .o = v.co, .top = -v.pad[0],
+                            .left = -v.pad[1], .acc = c->acc >> 1 & 1};
+        winograd_weights(&g, dy, c->grad[1], s);
+    }
+    for (int64_t g = 0; c->grad[1] && !winograd_w && g < groups; g++)
         conv_weight_gradient(&v, x + g * v.cg, dy + g * v.og, c->grad[1] + g * v.og * v.k,
                              c->acc >> 1 & 1, s);
     if (c->grad[2] && v.flags & CONV_BIAS)

@@ -40,6 +40,8 @@ def winograd():
     for padding, shape in zip((0, 1, (3, 2)), shapes, strict=True):
         yield Case("conv2d", conv(padding=padding), randn(*shape), f"winograd-{padding}", big=True,
                    atol=1e-5)
+    yield Case("conv2d", conv(padding=1), randn((9, 70, 11, 13), (65, 70, 3, 3)), "winograd-slabs",
+               big=True, atol=2e-5)
     yield Case("conv2d", conv(padding=1), randn((0, 32, 6, 6), (32, 32, 3, 3)), "winograd-none",
                big=True)
     yield Case("pack_conv", conv(padding=1), randn((1, 40, 5, 5), (33, 40, 3, 3)), "winograd")
@@ -102,6 +104,13 @@ CASES = [
     Case("conv2d", conv(padding=2), randn((3, 45, 9, 17), (70, 45, 5, 5), (70,)), "odd", big=True),
     Case("conv2d", conv(padding=3, stride=2), randn((2, 3, 33, 31), (40, 3, 7, 7), (40,)), "stem",
          big=True),
+    Case("conv2d", conv(padding=1, groups=2), randn((2, 10, 19, 23), (6, 5, 3, 3)), "few-groups",
+         big=True),
+    Case("conv2d", conv(padding=4, stride=(3, 2), dilation=(2, 3)),
+         randn((2, 2, 40, 33), (9, 2, 3, 5)), "few-dilated", big=True),
+    Case("conv2d", conv(padding=(2, 1), stride=(2, 1), dilation=(1, 2)),
+         randn((3, 1, 17, 40), (20, 1, 3, 3)), "one-channel-dilated", big=True),
+    Case("conv2d", conv(padding=(7, 9)), randn((2, 3, 5, 4), (4, 3, 5, 6)), "few-padded", big=True),
     Case("conv2d", conv(padding=1), randn((5, 1, 28, 28), (32, 1, 3, 3), (32,)), "slabs", big=True),
     Case("conv2d", conv(padding=1, stride=2), randn((2, 70, 9, 11), (530, 70, 3, 3)), "wide",
          big=True),
