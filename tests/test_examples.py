@@ -124,3 +124,28 @@ def test_mnist_example_has_the_settings_of_the_command_line():
     task = TASKS["mnist"].recipes["mlp"]
     assert (example.EPOCHS, example.BATCH, example.LR) == (task.epochs, task.batch_size, task.lr)
     assert task.config == {"sizes": [784, 512, 256, 10], "dropout": example.DROPOUT}
+
+
+def test_mnist_cnn_is_that_of_the_command_line(monkeypatch, tmp_path):
+    """One epoch of 6,400 images: it learns, draws, and has the bits of `fastnn train`."""
+    pytest.importorskip("matplotlib", reason="the example draws pictures")
+    pytest.importorskip("typer", reason="the command line needs typer")
+    from typer.testing import CliRunner
+
+    from fastnn.cli.app import app
+
+    try:
+        (x, y), (x_test, y_test) = datasets.load_mnist()
+    except FileNotFoundError:
+        pytest.skip("MNIST is not there: set FASTNN_DATA to the folder that holds mnist/")
+    assert number("test accuracy", run("mnist_cnn", tmp_path, "1", "6400")) >= 0.93
+    assert all(is_png(tmp_path / f"{n}.png") for n in ("filters", "feature_maps", "confusion"))
+
+    part = (x[:6400], y[:6400]), (x_test[:100], y_test[:100])
+    monkeypatch.setattr(datasets, "load_mnist", lambda download: part)
+    result = CliRunner().invoke(app, ["train", "mnist", "--model", "cnn", "--epochs", "1",
+                                      "--out", str(tmp_path / "cli")])
+    assert result.exit_code == 0, result.output
+    ours, theirs = (fastnn.load(folder / "mnist-cnn.safetensors")
+                    for folder in (tmp_path, tmp_path / "cli"))
+    assert all(ours[k].numpy().tobytes() == theirs[k].numpy().tobytes() for k in theirs)
