@@ -8,6 +8,8 @@
 #ifndef FNN_OP_RANDOM_H
 #define FNN_OP_RANDOM_H
 
+#include <math.h>
+
 #include "philox.h"
 #include "sums.h"
 
@@ -39,11 +41,15 @@ static inline int rng_lanes(int64_t i, int64_t n)
     do {                                                                                    \
         const int64_t blocks_ = ((n) + PHILOX_BLOCK - 1) / PHILOX_BLOCK;                    \
         FNN_FOR                                                                             \
-        for (int64_t t_ = 0; t_ < (blocks_ + RNG_TASK - 1) / RNG_TASK; t_++)                \
-            for (int64_t b_ = t_ * RNG_TASK; b_ < blocks_ && b_ < (t_ + 1) * RNG_TASK; b_++) { \
-                const philox_words w = philox_block((key).seed, (key).offset, (uint64_t)b_);  \
-                const int64_t i = b_ * PHILOX_BLOCK;                                        \
-                __VA_ARGS__                                                                 \
+        for (int64_t t_ = 0; t_ < blocks_; t_ += RNG_TASK)                                  \
+            for (int64_t b_ = t_; b_ < smaller(blocks_, t_ + RNG_TASK); b_ += PHILOX_TOGETHER) { \
+                philox_words drawn_[PHILOX_TOGETHER];                                       \
+                philox_blocks((key).seed, (key).offset, (uint64_t)b_, drawn_);              \
+                for (int d_ = 0; d_ < PHILOX_TOGETHER && b_ + d_ < blocks_; d_++) {         \
+                    const philox_words w = drawn_[d_];                                      \
+                    const int64_t i = (b_ + d_) * PHILOX_BLOCK;                             \
+                    __VA_ARGS__                                                             \
+                }                                                                           \
             }                                                                               \
     } while (0)
 
@@ -130,12 +136,13 @@ static void randint_fwd(const fnn_call *c, const fnn_scratch *s)
 static inline void dropout_apply(const float *x, float *y, int64_t n, rng_key key, const float *f,
                                  int acc)
 {
-    const vf p = vf_set1(f[0]), scale = vf_set1(f[1]);
+    const vf scale = vf_set1(f[1]);
+    const vi below = vi_set1((int32_t)ceilf(f[0] * 0x1p24f) - 1);      /* u >= p: word / 256 > below */
     RNG_FOR(n, key, i, r,
         for (int k = 0; k < 4; k++) {
             const int64_t j = i + k * FNN_LANES;
             const int lanes = rng_lanes(j, n);
-            const vm keep = vf_ge(philox_uniform(r.w[k]), p);
+            const vm keep = vi_gt(vi_shr(r.w[k], 8), below);
             vf v = vf_mul(vf_get(x + j, lanes), vf_sel(keep, scale, vf_zero()));
             if (acc) v = vf_add(vf_get(y + j, lanes), v);
             vf_put(y + j, v, lanes);

@@ -16,25 +16,49 @@
 
 typedef struct { vi w[4]; } philox_words;
 
-/* The words of block b: those of counts 16 b .. 16 b + 15. */
-VEC philox_words philox_block(uint64_t seed, uint64_t offset, uint64_t b)
+/* Blocks drawn together, and sets of counters that go through the rounds in step: each product waits
+ * for the one before, so the more sets the better, where there are registers for them. */
+#define PHILOX_TOGETHER (VEC_K == 1 ? 2 : 1)
+#define PHILOX_STEP (VEC_K == 1 ? 4 : 1)
+
+/* Ten rounds for the counters in the even lanes of n sets.  What the odd lanes hold, the upper halves
+ * of products, no product reads. */
+VEC void philox_rounds_(uint64_t seed, philox_words *set, int n)
 {
-    const uint64_t count = b * FNN_LANES;
     const vi m0 = vi_set1((int32_t)0xD2511F53u), m1 = vi_set1((int32_t)0xCD9E8D57u);
-    vi c0 = vi_add(vi_set1((int32_t)count), vi_iota()), c1 = vi_set1((int32_t)(count >> 32));
-    vi c2 = vi_set1((int32_t)offset), c3 = vi_set1((int32_t)(offset >> 32));
     uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
     for (int round = 0; round < 10; round++) {
-        const vi hi0 = vi_mulhi_u32(m0, c0), lo0 = vi_mul(m0, c0);
-        const vi hi1 = vi_mulhi_u32(m1, c2), lo1 = vi_mul(m1, c2);
-        c0 = vi_xor(vi_xor(hi1, c1), vi_set1((int32_t)k0));
-        c1 = lo1;
-        c2 = vi_xor(vi_xor(hi0, c3), vi_set1((int32_t)k1));
-        c3 = lo0;
+        for (int j = 0; j < n; j++) {
+            vi *c = set[j].w;
+            const vi product0 = vi_mul_even(m0, c[0]), product1 = vi_mul_even(m1, c[2]);
+            c[0] = vi_xor(vi_xor(vi_odd(product1), c[1]), vi_set1((int32_t)k0));
+            c[1] = product1;
+            c[2] = vi_xor(vi_xor(vi_odd(product0), c[3]), vi_set1((int32_t)k1));
+            c[3] = product0;
+        }
         k0 += 0x9E3779B9u;                 /* golden ratio */
         k1 += 0xBB67AE85u;                 /* sqrt(3) - 1  */
     }
-    return (philox_words){{c0, c1, c2, c3}};
+}
+
+/* The words of PHILOX_TOGETHER blocks from b on; block b has those of counts 16 b .. 16 b + 15.
+ * Even and odd counts go apart, since a product of two lanes takes the room of two. */
+VEC void philox_blocks(uint64_t seed, uint64_t offset, uint64_t b, philox_words *block)
+{
+    const vi c2 = vi_set1((int32_t)offset), c3 = vi_set1((int32_t)(offset >> 32));
+    philox_words set[2 * PHILOX_TOGETHER];
+    for (int j = 0; j < PHILOX_TOGETHER; j++) {
+        const uint64_t count = (b + j) * FNN_LANES;
+        const vi c0 = vi_add(vi_set1((int32_t)count), vi_iota());
+        const vi c1 = vi_set1((int32_t)(count >> 32));
+        set[2 * j] = (philox_words){{c0, c1, c2, c3}};
+        set[2 * j + 1] = (philox_words){{vi_odd(c0), c1, c2, c3}};
+    }
+    for (int j = 0; j < 2 * PHILOX_TOGETHER; j += PHILOX_STEP)
+        philox_rounds_(seed, set + j, PHILOX_STEP);
+    for (int j = 0; j < PHILOX_TOGETHER; j++)
+        for (int k = 0; k < 4; k++)
+            block[j].w[k] = vi_even_pair(set[2 * j].w[k], set[2 * j + 1].w[k]);
 }
 
 /* A multiple of 2^-24 in [0, 1): every float of that form, all alike. */

@@ -56,6 +56,7 @@
 typedef float qf __attribute__((vector_size(VEC_BYTES)));
 typedef int32_t qs __attribute__((vector_size(VEC_BYTES)));
 typedef uint32_t qi __attribute__((vector_size(VEC_BYTES)));
+typedef uint64_t ql __attribute__((vector_size(VEC_BYTES)));
 typedef float qf_mem __attribute__((vector_size(VEC_BYTES), aligned(4), may_alias));
 typedef uint32_t qi_mem __attribute__((vector_size(VEC_BYTES), aligned(4), may_alias));
 #if VEC_K == 1
@@ -71,6 +72,7 @@ typedef struct { qm v[VEC_K]; } vm;
 /* ---- what differs between instruction sets --------------------------------------------------
  * q_greater(a,b) = a > b ? a : b and q_lesser(a,b) = a < b ? a : b, hence b if either is NaN.
  * q_half4/8(a): the lanes 4 / 8 apart exchanged.
+ * q_mul_even(a,b): 64-bit products of the even lanes, the lower half first.
  * q_pick, q_pick8, q_pick4(t, i) = t[i & 15], t[i & 7], t[i & 3] of aligned floats. */
 
 #if VEC_K == 1
@@ -92,13 +94,7 @@ VEC qm q_igt(qi a, qi b) { return _mm512_cmpgt_epi32_mask((__m512i)a, (__m512i)b
 VEC qf q_sel(qm m, qf a, qf b) { return _mm512_mask_blend_ps(m, b, a); }
 VEC qi q_to_i(qf a) { return (qi)_mm512_cvtps_epi32(a); }
 VEC qi q_load_u8(const uint8_t *p) { return (qi)_mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)p)); }
-VEC qi q_mulhi(qi a, qi b)
-{
-    __m512i x = (__m512i)a, y = (__m512i)b;
-    __m512i even = _mm512_srli_epi64(_mm512_mul_epu32(x, y), 32);
-    __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(x, 32), _mm512_srli_epi64(y, 32));
-    return (qi)_mm512_mask_blend_epi32(0xAAAA, even, odd);
-}
+VEC qi q_mul_even(qi a, qi b) { return (qi)_mm512_mul_epu32((__m512i)a, (__m512i)b); }
 VEC qf q_pick(const float *t, qi i) { return _mm512_permutexvar_ps((__m512i)i, _mm512_load_ps(t)); }
 VEC qf q_pick8(const float *t, qi i)
 {
@@ -127,13 +123,7 @@ VEC qf q_floor(qf a) { return _mm256_floor_ps(a); }
 VEC qf q_sel(qm m, qf a, qf b) { return _mm256_blendv_ps(b, a, (__m256)m); }
 VEC qi q_to_i(qf a) { return (qi)_mm256_cvtps_epi32(a); }
 VEC qi q_load_u8(const uint8_t *p) { return (qi)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)p)); }
-VEC qi q_mulhi(qi a, qi b)
-{
-    __m256i x = (__m256i)a, y = (__m256i)b;
-    __m256i even = _mm256_srli_epi64(_mm256_mul_epu32(x, y), 32);
-    __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64(x, 32), _mm256_srli_epi64(y, 32));
-    return (qi)_mm256_blend_epi32(even, odd, 0xAA);
-}
+VEC qi q_mul_even(qi a, qi b) { return (qi)_mm256_mul_epu32((__m256i)a, (__m256i)b); }
 VEC qf q_pick(const float *t, qi i)
 {
     __m256 low = _mm256_permutevar8x32_ps(_mm256_load_ps(t), (__m256i)i);
@@ -179,11 +169,9 @@ VEC qf q_sel(qm m, qf a, qf b)
 VEC qf q_greater(qf a, qf b) { return q_sel(a > b, a, b); }
 VEC qf q_lesser(qf a, qf b) { return q_sel(a < b, a, b); }
 VEC qi q_to_i(qf a) { return (qi)vcvtnq_s32_f32((float32x4_t)a); }
-VEC qi q_mulhi(qi a, qi b)
+VEC qi q_mul_even(qi a, qi b)
 {
-    uint64x2_t lo = vmull_u32(vget_low_u32((uint32x4_t)a), vget_low_u32((uint32x4_t)b));
-    uint64x2_t hi = vmull_high_u32((uint32x4_t)a, (uint32x4_t)b);
-    return (qi)vuzp2q_u32((uint32x4_t)lo, (uint32x4_t)hi);
+    return (qi)vmull_u32(vmovn_u64((uint64x2_t)a), vmovn_u64((uint64x2_t)b));
 }
 VEC qf q_pick(const float *t, qi i)
 {
@@ -225,13 +213,7 @@ VEC qf q_greater(qf a, qf b) { return _mm_max_ps(a, b); }
 VEC qf q_lesser(qf a, qf b) { return _mm_min_ps(a, b); }
 VEC qf q_sqrt(qf a) { return _mm_sqrt_ps(a); }
 VEC qi q_to_i(qf a) { return (qi)_mm_cvtps_epi32(a); }
-VEC qi q_mulhi(qi a, qi b)
-{
-    __m128i x = (__m128i)a, y = (__m128i)b;
-    __m128i even = _mm_srli_epi64(_mm_mul_epu32(x, y), 32);
-    __m128i odd = _mm_mul_epu32(_mm_srli_epi64(x, 32), _mm_srli_epi64(y, 32));
-    return (qi)even | ((qi)odd & (qi){0, ~0u, 0, ~0u});
-}
+VEC qi q_mul_even(qi a, qi b) { return (qi)_mm_mul_epu32((__m128i)a, (__m128i)b); }
 #else
 VEC qf q_set1(float x) { return (qf){x, x, x, x}; }
 VEC qf q_greater(qf a, qf b) { return q_sel(a > b, a, b); }
@@ -241,11 +223,10 @@ VEC qi q_to_i(qf a)
 {
     return (qi)(qs){(int)lrintf(a[0]), (int)lrintf(a[1]), (int)lrintf(a[2]), (int)lrintf(a[3])};
 }
-VEC qi q_mulhi(qi a, qi b)
+VEC qi q_mul_even(qi a, qi b)
 {
-    qi r;
-    for (int i = 0; i < 4; i++) r[i] = (uint32_t)(((uint64_t)a[i] * b[i]) >> 32);
-    return r;
+    const uint64_t p = (uint64_t)a[0] * b[0], q = (uint64_t)a[2] * b[2];
+    return (qi){(uint32_t)p, (uint32_t)(p >> 32), (uint32_t)q, (uint32_t)(q >> 32)};
 }
 #endif
 /* Adding 2^23 leaves no bits for a fraction; larger numbers are integers already. */
@@ -292,7 +273,13 @@ VEC vi vi_mul(vi a, vi b) { EACH(a.v[k] *= b.v[k]) return a; }
 VEC vi vi_and(vi a, vi b) { EACH(a.v[k] &= b.v[k]) return a; }
 VEC vi vi_or(vi a, vi b) { EACH(a.v[k] |= b.v[k]) return a; }
 VEC vi vi_xor(vi a, vi b) { EACH(a.v[k] ^= b.v[k]) return a; }
-VEC vi vi_mulhi_u32(vi a, vi b) { EACH(a.v[k] = q_mulhi(a.v[k], b.v[k])) return a; }
+VEC vi vi_mul_even(vi a, vi b) { EACH(a.v[k] = q_mul_even(a.v[k], b.v[k])) return a; }
+VEC vi vi_odd(vi a) { EACH(a.v[k] = (qi)((ql)a.v[k] >> 32)) return a; }   /* to the even places */
+VEC vi vi_even_pair(vi a, vi b)                            /* the even lanes of a and b in turn */
+{
+    EACH(a.v[k] = (qi)(((ql)a.v[k] & 0xffffffffu) | (ql)b.v[k] << 32))
+    return a;
+}
 VEC vi vi_shl(vi a, int n) { EACH(a.v[k] <<= n) return a; }
 VEC vi vi_shr(vi a, int n) { EACH(a.v[k] >>= n) return a; }
 VEC vi vi_sar(vi a, int n) { EACH(a.v[k] = (qi)((qs)a.v[k] >> n)) return a; }

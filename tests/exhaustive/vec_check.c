@@ -144,7 +144,9 @@ static void check_int(void)
     I(vi_add(x, y), (uint32_t)p[i] + (uint32_t)q[i]);
     I(vi_sub(x, y), (uint32_t)p[i] - (uint32_t)q[i]);
     I(vi_mul(x, y), (uint32_t)p[i] * (uint32_t)q[i]);
-    I(vi_mulhi_u32(x, y), ((uint64_t)(uint32_t)p[i] * (uint32_t)q[i]) >> 32);
+    I(vi_mul_even(x, y), (uint64_t)(uint32_t)p[i & ~1] * (uint32_t)q[i & ~1] >> 32 * (i & 1));
+    I(vi_odd(x), i & 1 ? 0 : p[i + 1]);
+    I(vi_even_pair(x, y), i & 1 ? q[i - 1] : p[i]);
     I(vi_and(x, y), p[i] & q[i]);
     I(vi_or(x, y), p[i] | q[i]);
     I(vi_xor(x, y), p[i] ^ q[i]);
