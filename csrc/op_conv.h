@@ -247,6 +247,89 @@ static void conv_input_gradient(const conv_shape *v, const float *dy, const floa
     FNN_BARRIER
 }
 
+/* ---- the gradient of few channels ---- One product gives what whole rows of dy add to all windows
+ * they come from, (channel, tap) by outputs; then each tap's part is added where its windows lie,
+ * lanes along a row, the pixels of each residue mod stride side by side.  A band of dx at a time; an
+ * element's sum goes over ascending rows of dy, then taps, whatever the bands. */
+
+#define CONV_FEW 8            /* channels of a group at most                              */
+#define CONV_BAND (1 << 16)   /* floats of a band of dx, or of the product, at most       */
+
+/* Pixels of a row of the same residue. */
+static int64_t conv_residues(const conv_shape *v) { return gemm_ceil(v->size[1], v->stride[1]); }
+
+/* Whether a band of several windows and the product of a row fit. */
+static int conv_is_few(const conv_shape *v)
+{
+    const int64_t reach = v->dilation[0] * (v->taps[0] - 1) + 1;
+    const int64_t line = v->cg * v->stride[1] * conv_residues(v);
+    return line > 0 && v->cg <= CONV_FEW && v->area > 1 && v->k <= CONV_BAND / gemm_max(v->out[1], 1)
+        && (v->size[0] * line <= CONV_BAND || 4 * reach <= CONV_BAND / line);
+}
+
+/* One row of products, (channel, tap) by windows in rows of ld, added to the rows y0..y1 of a band
+ * (row, channel, residue, pixel). */
+static void conv_add_row(const conv_shape *v, const float *p, int64_t ld, int64_t a, int64_t y0,
+                         int64_t y1, float *band)
+{
+    const int64_t wide = conv_residues(v), sw = v->stride[1], line = v->cg * sw * wide;
+    for (int64_t t = 0; t < v->k; t++) {
+        const int64_t q = t / v->area, i = t % v->area / v->taps[1], j = t % v->taps[1];
+        const int64_t y = a * v->stride[0] - v->pad[0] + i * v->dilation[0];
+        if (y < y0 || y >= y1) continue;
+        const int64_t r = conv_class(j, sw, v->pad[1], v->dilation[1]);
+        const int64_t shift = (j * v->dilation[1] - v->pad[1] - r) / sw;
+        const int64_t from = gemm_max(-shift, 0), to = gemm_min(v->out[1], wide - shift);
+        if (from < to)
+            conv_put(band + (y - y0) * line + (q * sw + r) * wide + from + shift,
+                     p + t * ld + from, to - from, 1);
+    }
+}
+
+/* The rows y0..y1 of one image's dx.  dy, dx: at the image and the first channel of the group. */
+static void conv_few_band(const conv_shape *v, const float *dy, const float *w, float *dx, int acc,
+                          int64_t y0, int64_t y1, const fnn_scratch *s)
+{
+    const int64_t wide = conv_residues(v), sw = v->stride[1], line = v->cg * sw * wide;
+    const int64_t most = CONV_BAND / (v->k * v->out[1]), reach = v->dilation[0] * (v->taps[0] - 1);
+    const int64_t first = gemm_max(y0 + v->pad[0] - reach + v->stride[0] - 1, 0) / v->stride[0];
+    const int64_t end = gemm_min((y1 - 1 + v->pad[0]) / v->stride[0] + 1, v->out[0]);
+    float *band = s->local + GEMM_SCRATCH / sizeof(float), *p = band + CONV_BAND;
+    memset(band, 0, (size_t)((y1 - y0) * line) * sizeof(float));
+    for (int64_t a = first, n; a < end; a += n) {
+        n = gemm_min(most, end - a);
+        const fnn_gemm product = {.m = v->k, .n = n * v->out[1], .k = v->og, .a = w, .lda = v->k,
+                                  .ta = 1, .b = dy + a * v->out[1] * v->co, .ldb = v->co, .tb = 1,
+                                  .c = p, .ldc = n * v->out[1]};
+        gemm_serial(&product, s->local);
+        for (int64_t i = 0; i < n; i++)
+            conv_add_row(v, p + i * v->out[1], product.ldc, a + i, y0, y1, band);
+    }
+    for (int64_t y = y0; y < y1; y++, band += line)
+        for (int64_t q = 0; q < v->cg; q++)
+            for (int64_t r = 0; r < sw; r++) {
+                const float *from = band + (q * sw + r) * wide;
+                float *to = dx + y * v->size[1] * v->ci + q;
+                for (int64_t x = r; x < v->size[1]; x += sw, from++)
+                    to[x * v->ci] = acc ? to[x * v->ci] + *from : *from;
+            }
+}
+
+/* dx of one group.  dy, dx: at its first channel; w: its weights. */
+static void conv_few_gradient(const conv_shape *v, const float *dy, const float *w, float *dx,
+                              int acc, const fnn_scratch *s)
+{
+    const int64_t line = v->cg * v->stride[1] * conv_residues(v);
+    const int64_t bands = gemm_ceil(v->size[0], CONV_BAND / line);
+    FNN_FOR
+    for (int64_t t = 0; t < v->n * bands; t++) {
+        const int64_t image = t / bands, band = t % bands;
+        conv_few_band(v, dy + image * v->out[0] * v->out[1] * v->co, w,
+                      dx + image * v->size[0] * v->size[1] * v->ci, acc,
+                      v->size[0] * band / bands, v->size[0] * (band + 1) / bands, s);
+    }
+}
+
 /* ---- the gradient of w ---- Rows (tap, channel) of windows^T dy, a part of them at a time; a long
  * sum for few weights is cut into slabs of pixels, which are then added two by two. */
 
@@ -347,8 +430,12 @@ static void conv2d_bwd(const fnn_call *c, const fnn_scratch *s)
         winograd_run(&g, s);
     }
     for (int64_t g = 0; c->grad[0] && !winograd_x && g < groups; g++)
-        conv_input_gradient(&v, dy + g * v.og, turned + g * packed, c->grad[0] + g * v.cg,
-                            c->acc & 1, s);
+        if (conv_is_few(&v))
+            conv_few_gradient(&v, dy + g * v.og, (const float *)c->buf[1] + g * v.og * v.k,
+                              c->grad[0] + g * v.cg, c->acc & 1, s);
+        else
+            conv_input_gradient(&v, dy + g * v.og, turned + g * packed, c->grad[0] + g * v.cg,
+                                c->acc & 1, s);
     const int winograd_w = v.flags & CONV_WINOGRAD && c->grad[1];
     if (winograd_w) {
         const winograd g = {.x = x, .n = v.n, .h = v.size[0], .w = v.size[1], .c = v.ci,
