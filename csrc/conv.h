@@ -91,35 +91,87 @@ VEC void conv_point(const float *row[SQ], const conv_rows *f, const conv_window 
     }
 }
 
+/* n numbers of a row of taps from `at` on, counted from the start of an image line of `size`, 0
+ * outside; line NULL: outside altogether. */
+VEC void conv_edge(float *to, const float *line, int64_t at, int64_t size, int64_t n)
+{
+    for (int64_t l = 0; l < n; l++)
+        to[l] = line && at + l >= 0 && at + l < size ? line[at + l] : 0.0f;
+}
+
+#define CONV_EDGE 64          /* numbers copied from a window at the edge of an image at once */
+
+/* As conv_point, for windows whose taps of a row are neighbours but that leave the image. */
+VEC void conv_point_edges(const float *row[SQ], float edge[SQ][CONV_EDGE], const conv_rows *f,
+                          const conv_window *v, int64_t i, int64_t j, int64_t q, int64_t n)
+{
+    for (int64_t l = 0; l < SQ; l++) {
+        const int64_t y = f->top[l] + i * v->dh, at = (f->left[l] + j) * v->c + q;
+        const float *line = y >= 0 && y < v->h ? f->image[l] + y * v->w * v->c : NULL;
+        row[l] = line && at >= 0 && at + n <= v->w * v->c ? line + at : edge[l];
+        if (row[l] == edge[l]) conv_edge(edge[l], line, at, v->w * v->c, n);
+    }
+}
+
+/* Windows one number apart: a tap of neighbours is a piece of an image line. */
+static void conv_pack_lines(const conv_window *v, float *panel, int64_t i, int64_t m, int64_t p,
+                            int64_t k)
+{
+    for (int64_t l = 0, n; l < m; l += n) {
+        const int64_t b = (i + l) % v->gw, r = (i + l) / v->gw;
+        const float *image = v->x + r / v->gh * v->h * v->w;
+        n = gemm_min(m - l, v->gw - b);
+        for (int64_t tap = p; tap < p + k; tap++) {
+            const int64_t y = r % v->gh * v->sh + v->oh + tap / v->nw * v->dh;
+            const int64_t at = b + v->ow + tap % v->nw * v->dw;
+            const float *line = y >= 0 && y < v->h ? image + y * v->w : NULL;
+            float *to = panel + (tap - p) * GEMM_AR + l;
+            if (line && at >= 0 && at + n <= v->w) vf_put(to, vf_get(line + at, (int)n), (int)n);
+            else conv_edge(to, line, at, v->w, n);
+        }
+    }
+}
+
 /* gemm_source: rows are windows. */
 static void conv_pack_windows(const gemm_source *a, float *panel, int64_t i, int64_t m, int64_t p,
                               int64_t k)
 {
     const conv_window *v = (const conv_window *)a;
     const int joined = v->ld == v->c && v->dw == 1;       /* the taps of a row are neighbours */
+    if (v->ld == 1 && v->sw == 1) {
+        conv_pack_lines(v, panel, i, m, p, k);
+        return;
+    }
     for (int64_t j = 0; j < m; j += SQ) {
         const float *row[SQ];
+        float edge[SQ][CONV_EDGE];
         conv_rows f;
         conv_find(&f, v, i + j, m - j);
+        const int copied = joined && !f.whole && v->c < CONV_EDGE;
         for (int64_t at = p, n; at < p + k; at += n) {
             const int64_t tap = at / v->c, q = at % v->c, across = tap % v->nw;
-            const int64_t taps = joined && f.whole ? v->nw - across : 1;
-            n = gemm_min(gemm_min(taps * v->c - q, p + k - at), CONV_RUN);
-            conv_point(row, &f, v, tap / v->nw, across, q);
+            const int64_t taps = joined && (f.whole || copied) ? v->nw - across : 1;
+            n = gemm_min(gemm_min(taps * v->c - q, p + k - at), copied ? CONV_EDGE : CONV_RUN);
+            if (copied) conv_point_edges(row, edge, &f, v, tap / v->nw, across, q, n);
+            else conv_point(row, &f, v, tap / v->nw, across, q);
             conv_gather(panel + (at - p) * GEMM_AR + j, GEMM_AR, row, n);
         }
     }
 }
 
 /* panel[b * GEMM_AR + l] = lane l of window b of a row of windows, b0 <= b < b1, for n lanes from
- * channel q of tap (i, j) on; y: the image line of tap row i. */
+ * channel q of tap (i, j) on, which may go on into neighbouring taps; line: the image line of tap
+ * row i, or NULL outside. */
 VEC void conv_pack_line(float *panel, const conv_window *v, const float *line, int64_t b0, int64_t b1,
                         int64_t j, int64_t q, int64_t n)
 {
+    const int64_t last = (q + n - 1) / v->c;              /* tap of the last lane, from j on */
     for (int64_t b = b0; b < b1; b++, panel += GEMM_AR) {
         const int64_t x = b * v->sw + v->ow + j * v->dw;
-        const int inside = line && x >= 0 && x < v->w;
-        vf_put(panel, inside ? vf_get(line + x * v->ld + q, (int)n) : vf_zero(), (int)n);
+        if (line && x >= 0 && x + last < v->w)
+            vf_put(panel, vf_get(line + x * v->ld + q, (int)n), (int)n);
+        else if (last == 0) vf_put(panel, vf_zero(), (int)n);
+        else conv_edge(panel, line, x * v->c + q, v->w * v->c, n);
     }
 }
 
@@ -128,10 +180,11 @@ static void conv_pack_taps(const gemm_source *a, float *panel, int64_t i, int64_
                            int64_t k)
 {
     const conv_window *v = (const conv_window *)a;
+    const int joined = v->ld == v->c && v->dw == 1;
     p += v->skip;
     for (int64_t l = 0, n; l < m; l += n) {
         const int64_t tap = (i + l) / v->c, q = (i + l) % v->c, across = tap % v->nw;
-        n = gemm_min(v->c - q, m - l);
+        n = gemm_min((joined ? v->nw - across : 1) * v->c - q, m - l);
         for (int64_t at = p, end; at < p + k; at = end) {
             const int64_t b = at % v->gw, r = at / v->gw, image = r / v->gh;
             const int64_t y = r % v->gh * v->sh + v->oh + tap / v->nw * v->dh;
