@@ -20,6 +20,7 @@
 #include "op_linear.h"
 #include "op_layout.h"
 #include "op_conv.h"
+#include "op_conv_transpose.h"
 #include "op_norm.h"
 #include "op_pool.h"
 #include "op_random.h"

@@ -51,7 +51,7 @@ from .ops.activation import *
 from .ops.cast import *
 from .ops.compare import *
 from .ops.composed import addmm, diag, einsum, median, unique
-from .ops.conv import conv1d, conv2d, exact_conv
+from .ops.conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d, exact_conv
 from .ops.creation import *
 from .ops.indexing import *
 from .ops.linear import *

@@ -7,18 +7,21 @@ from typing import Any
 
 from ..nn import Module
 from .alexnet import AlexNet, alexnet
+from .autoencoder import Autoencoder
 from .cnn import CNN
 from .lenet import LeNet5
 from .mlp import MLP
 from .mobilenet import MobileNetV2, mobilenet_v2
 from .resnet import ResNet, resnet18, resnet34, resnet50, resnet101
+from .unet import UNet
 from .vgg import VGG, vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
 
 REGISTRY: dict[str, Callable[..., Module]] = {
-    "alexnet": alexnet, "cnn": CNN, "lenet5": LeNet5, "mlp": MLP, "mobilenet_v2": mobilenet_v2,
+    "alexnet": alexnet, "autoencoder": Autoencoder, "cnn": CNN, "lenet5": LeNet5, "mlp": MLP,
+    "mobilenet_v2": mobilenet_v2,
     "resnet18": resnet18, "resnet34": resnet34, "resnet50": resnet50, "resnet101": resnet101,
-    "vgg11": vgg11, "vgg11_bn": vgg11_bn, "vgg13": vgg13, "vgg13_bn": vgg13_bn, "vgg16": vgg16,
-    "vgg16_bn": vgg16_bn, "vgg19": vgg19, "vgg19_bn": vgg19_bn,
+    "unet": UNet, "vgg11": vgg11, "vgg11_bn": vgg11_bn, "vgg13": vgg13, "vgg13_bn": vgg13_bn,
+    "vgg16": vgg16, "vgg16_bn": vgg16_bn, "vgg19": vgg19, "vgg19_bn": vgg19_bn,
 }
 
 
@@ -38,7 +41,7 @@ def create(name: str, **config: Any) -> Module:
 
 
 __all__ = [
-    "AlexNet", "CNN", "LeNet5", "MLP", "MobileNetV2", "REGISTRY", "ResNet", "VGG", "alexnet",
-    "create", "mobilenet_v2", "resnet101", "resnet18", "resnet34", "resnet50", "vgg11", "vgg11_bn",
-    "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn",
+    "AlexNet", "Autoencoder", "CNN", "LeNet5", "MLP", "MobileNetV2", "REGISTRY", "ResNet", "UNet",
+    "VGG", "alexnet", "create", "mobilenet_v2", "resnet101", "resnet18", "resnet34", "resnet50",
+    "vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn",
 ]

@@ -19,7 +19,7 @@ from ..ops.activation import (
     tanh,
 )
 from ..ops.composed import normalize, pad
-from ..ops.conv import conv1d, conv2d
+from ..ops.conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d
 from ..ops.image import (
     dropout1d,
     dropout2d,
@@ -78,6 +78,8 @@ __all__ = [
     "celu",
     "conv1d",
     "conv2d",
+    "conv_transpose1d",
+    "conv_transpose2d",
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",

@@ -20,9 +20,10 @@ from .._core import (
 from ..errors import LimitError, ShapeError
 from .checks import need_float32, need_int
 
-__all__ = ["conv1d", "conv2d", "exact_conv"]
+__all__ = ["conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "exact_conv"]
 
 CONV2D, PACK_CONV = OPS["conv2d"], OPS["pack_conv"]
+CONV_TRANSPOSE2D = OPS["conv_transpose2d"]
 _ABSENT = _core.empty((0,))
 _CACHED = 1 << 17               # weights whose 36 transformed ones stay in a cache of 32 MB
 _TURNED, _WINOGRAD = 4, 8
@@ -67,9 +68,9 @@ def _padding(
 
 
 def _operands(
-    op: str, input: Any, weight: Any, bias: Any, rank: int, groups: Any
+    op: str, input: Any, weight: Any, bias: Any, rank: int, groups: Any, transposed: bool = False
 ) -> tuple[Tensor, Tensor, Tensor, int]:
-    """float32 tensors whose shapes fit."""
+    """float32 tensors whose shapes fit; a transposed weight is (in, out / groups, *kernel)."""
     x, w, b = input, weight, _ABSENT if bias is None else bias
     if not all_float32(x, w, b):
         x, w, b = as_tensor(x), as_tensor(w), as_tensor(b)
@@ -77,17 +78,19 @@ def _operands(
     groups = need_int(op, "groups", groups)
     shape, weight_shape = x.shape, w.shape
     if len(weight_shape) != rank + 2 or 0 in weight_shape:
+        names = "in, out" if transposed else "out, in"
         raise ShapeError(f"{op}: weight: got shape {weight_shape}; need {rank + 2} positive sizes: "
-                         "(out, in / groups, *kernel)")
+                         f"({names} / groups, *kernel)")
     if len(shape) != rank + 2:
         raise ShapeError(f"{op}: input: got shape {shape}; need {rank + 2} axes: (N, C, *size)")
-    out, inner, *kernel = weight_shape
-    if groups < 1 or out % groups:
-        raise ShapeError(f"{op}: groups: got {groups}; need a divisor of the {out} outputs of "
-                         f"weight {weight_shape}")
-    if shape[1] != inner * groups:
+    first, inner, *kernel = weight_shape
+    if groups < 1 or first % groups:
+        raise ShapeError(f"{op}: groups: got {groups}; need a divisor of the {first} "
+                         f"{'inputs' if transposed else 'outputs'} of weight {weight_shape}")
+    channels, out = (first, inner * groups) if transposed else (inner * groups, first)
+    if shape[1] != channels:
         raise ShapeError(f"{op}: input: got shape {shape} with {shape[1]} channels; need "
-                         f"{inner * groups} for weight {weight_shape} and {groups} groups")
+                         f"{channels} for weight {weight_shape} and {groups} groups")
     if bias is not None and b.shape != (out,):
         raise ShapeError(
             f"{op}: bias: got shape {b.shape}; need ({out},) for weight {weight_shape}"
@@ -247,3 +250,109 @@ def conv1d(
     y = _convolve(view(inner, (n, 1, length, channels)), view(w, (*w.shape[:2], 1, *kernel)), b,
                   (1, *out), (1, *stride), (0, *front), (1, *dilation), groups)
     return from_channels_last(view(y, (n, *out, w.shape[0])))
+
+
+def _sizes_before(
+    op: str, size: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, ...],
+    padding: tuple[int, ...], extra: tuple[int, ...], dilation: tuple[int, ...],
+) -> tuple[int, ...]:
+    """The sizes from which a convolution makes `size`; extra tells which of several."""
+    out = []
+    for n, k, s, p, e, d in zip(size, kernel, stride, padding, extra, dilation, strict=True):
+        if e >= max(s, d):
+            raise ShapeError(f"{op}: output_padding: got {extra}; need less than stride {stride} "
+                             f"or dilation {dilation}")
+        reach = (n - 1) * s + d * (k - 1) + 1 + e
+        if n < 1 or not 2 * p < reach < _MOST:
+            raise ShapeError(f"{op}: input: got {size}, kernel {kernel} and padding {padding}; "
+                             f"need outputs of 1 to {_MOST - 1}")
+        out.append(reach - 2 * p)
+    return tuple(out)
+
+
+def _convolve_back(
+    x: Tensor, w: Tensor, b: Tensor, size: tuple[int, ...], stride: tuple[int, ...],
+    pad: tuple[int, ...], dilation: tuple[int, ...], groups: int,
+) -> Tensor:
+    """One record of the convolution that makes x (N, OH, OW, O) from images (N, *size, C)."""
+    (n, *out, outputs), (_, inner, *taps) = x.shape, w.shape
+    area, each = taps[0] * taps[1], outputs // groups
+    of_weight, flags = (0, 0, 0, inner * groups, outputs, *taps, 0, 0), groups << 8
+    depthwise = 1 < groups == outputs and inner == 1 and area <= _DEPTHWISE_TAPS
+    shape: tuple[int, ...] = (groups, -(-inner // 32), area * each, 32)
+    dim = (*of_weight, *stride, *pad, *dilation, flags | _TURNED)
+    if depthwise:
+        shape = (area, outputs)
+    turned = packed(PACK_CONV, w, shape, dim)
+    if turned is None:
+        turned = call(PACK_CONV, (w,), (shape,), dim)
+    panels = _ABSENT
+    if depthwise:
+        panels = turned
+    elif x.requires_grad and grad_enabled():
+        panels = call(PACK_CONV, (w,), ((groups, -(-each // 32), area * inner, 32),),
+                      (*of_weight, 1, 1, 0, 0, 1, 1, flags))
+    return call(CONV_TRANSPOSE2D, (x, w, b, turned, panels), ((n, *size, inner * groups),),
+                (n, *size, inner * groups, outputs, *taps, *out, *stride, *pad, *dilation,
+                 flags | (b is not _ABSENT)))
+
+
+def conv_transpose2d(
+    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
+    output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
+) -> Tensor:
+    """The transpose of `conv2d` as a linear map: each input pixel adds its kernel to the output.
+
+    Shapes: input (N, C, H, W), weight (C, O / groups, KH, KW), bias (O) to (N, O, OH, OW) with
+    OH = (H - 1) stride - 2 padding + dilation (KH - 1) + output_padding + 1. output_padding, less
+    than stride or dilation, chooses among the sizes from which conv2d makes H.
+
+    Errors: ShapeError naming the shapes; LimitError for kernels beyond 131072 taps.
+
+    Source: Zeiler et al., "Deconvolutional networks", CVPR 2010.
+
+    Example:
+        >>> import fastnn
+        >>> x, w = fastnn.ones(1, 3, 4, 4), fastnn.ones(3, 2, 2, 2)
+        >>> fastnn.nn.functional.conv_transpose2d(x, w, stride=2).shape
+        (1, 2, 8, 8)
+    """
+    op = "conv_transpose2d"
+    x, w, b, groups = _operands(op, input, weight, bias, 2, groups, transposed=True)
+    stride, padding = sizes(op, "stride", stride, 2, 1), sizes(op, "padding", padding, 2, 0)
+    extra = sizes(op, "output_padding", output_padding, 2, 0)
+    dilation = sizes(op, "dilation", dilation, 2, 1)
+    size = _sizes_before(op, x.shape[2:], w.shape[2:], stride, padding, extra, dilation)
+    y = _convolve_back(channels_last(x), w, b, size, stride, padding, dilation, groups)
+    return from_channels_last(y)
+
+
+def conv_transpose1d(
+    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
+    output_padding: Any = 0, groups: int = 1, dilation: Any = 1,
+) -> Tensor:
+    """The transpose of `conv1d` as a linear map: each input value adds its kernel to the output.
+
+    Shapes: input (N, C, L), weight (C, O / groups, K), bias (O) to (N, O, OL) with
+    OL = (L - 1) stride - 2 padding + dilation (K - 1) + output_padding + 1.
+
+    Errors: ShapeError naming the shapes; LimitError for kernels beyond 131072 taps.
+
+    Example:
+        >>> import fastnn
+        >>> x, w = fastnn.ones(1, 3, 4), fastnn.ones(3, 2, 2)
+        >>> fastnn.nn.functional.conv_transpose1d(x, w, stride=2).shape
+        (1, 2, 8)
+    """
+    op = "conv_transpose1d"
+    x, w, b, groups = _operands(op, input, weight, bias, 1, groups, transposed=True)
+    stride, padding = sizes(op, "stride", stride, 1, 1), sizes(op, "padding", padding, 1, 0)
+    extra = sizes(op, "output_padding", output_padding, 1, 0)
+    dilation = sizes(op, "dilation", dilation, 1, 1)
+    kernel = w.shape[2:]
+    size = _sizes_before(op, x.shape[2:], kernel, stride, padding, extra, dilation)
+    inner = channels_last(x)
+    n, length, channels = inner.shape
+    y = _convolve_back(view(inner, (n, 1, length, channels)), view(w, (*w.shape[:2], 1, *kernel)),
+                       b, (1, *size), (1, *stride), (0, *padding), (1, *dilation), groups)
+    return from_channels_last(view(y, (n, *size, y.shape[3])))

@@ -83,6 +83,26 @@ def conv2d_grad(
     return grads
 
 
+def conv_transpose2d(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
+    v, (x, w, b, *_) = _Shape(dim), ins
+    y, *_ = conv2d_grad([None, w], [], [x], [True, False, False, False], dim, f)
+    return (y + b if v.flags & 1 else y,)
+
+
+def conv_transpose2d_grad(
+    ins: Arrays, outs: Arrays, gouts: Arrays, want: list[bool], dim: list[int], f: list[float]
+) -> Arrays:
+    v, (x, w, *_), dy = _Shape(dim), ins, gouts[0].reshape(_Shape(dim).x)
+    grads: Arrays = [None] * 5
+    if want[0]:
+        (grads[0],) = conv2d([dy, w, None, None], [*dim[:15], v.groups << 8], f)
+    if want[1]:
+        grads[1] = conv2d_grad([dy, w], [], [x], [False, True, False, False], dim, f)[1]
+    if want[2]:
+        grads[2] = dy.sum(axis=(0, 1, 2)) if v.flags & 1 else np.zeros(0, dy.dtype)
+    return grads
+
+
 # Winograd's transform of a kernel by the points 0, 3/4, -3/4, 3/2, -3/2 and infinity: row p has
 # 1, p, p² over the product of p's distances to the other points.
 _POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 FAMILIES = (
-    "pointwise", "activation", "reduce", "movement", "indexing", "image", "linear", "conv", "norm",
-    "pool", "random", "loss", "optim",
+    "pointwise", "activation", "reduce", "movement", "indexing", "image", "linear", "conv",
+    "conv_transpose", "norm", "pool", "random", "loss", "optim",
 )
 
 
