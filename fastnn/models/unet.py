@@ -33,10 +33,11 @@ class UNet(nn.Module):
                  depth: int = 3) -> None:
         super().__init__()
         sizes = [width * 2**k for k in range(depth + 1)]
+        before = [in_channels, *sizes[:-1]]
         self.down = nn.ModuleList(
-            [_double(a, b) for a, b in zip([in_channels, *sizes[:-2]], sizes[:-1], strict=True)])
+            [_double(a, b) for a, b in zip(before[:-1], sizes[:-1], strict=True)])
         self.pool = nn.MaxPool2d(2)
-        self.bottom = _double(sizes[-2] if depth else in_channels, sizes[-1])
+        self.bottom = _double(before[-1], sizes[-1])
         self.up = nn.ModuleList([nn.ConvTranspose2d(2 * b, b, 2, 2) for b in sizes[-2::-1]])
         self.merge = nn.ModuleList([_double(2 * b, b) for b in sizes[-2::-1]])
         self.head = nn.Conv2d(width, num_classes, 1)
