@@ -187,8 +187,8 @@ class ConvTranspose1d(_ConvTranspose):
     """The transpose of a `Conv1d` as a linear map, see `nn.functional.conv_transpose1d`.
 
     Shapes: (N, in_channels, L) to (N, out_channels, OL); weight (in_channels, out_channels /
-    groups, kernel_size), bias (out_channels). Both start uniform in ±1/sqrt(kernel_size out_channels /
-    groups), as in PyTorch. output_size, as an argument of the call, takes output_padding's place.
+    groups, kernel_size), bias (out_channels). Both start uniform in ±1/sqrt(kernel_size
+    out_channels / groups), as in PyTorch. output_size, as an argument of the call, takes output_padding's place.
 
     Example:
         >>> import fastnn
