@@ -188,7 +188,8 @@ class ConvTranspose1d(_ConvTranspose):
 
     Shapes: (N, in_channels, L) to (N, out_channels, OL); weight (in_channels, out_channels /
     groups, kernel_size), bias (out_channels). Both start uniform in ±1/sqrt(kernel_size
-    out_channels / groups), as in PyTorch. output_size, as an argument of the call, takes output_padding's place.
+    out_channels / groups), as in PyTorch. output_size, as an argument of the call, takes
+    output_padding's place.
 
     Example:
         >>> import fastnn
