@@ -512,9 +512,11 @@ def test_results_take_the_place_of_what_dies() -> None:
 
 @pytest.fixture
 def impatient() -> Any:
-    """Programs look at signals after every call."""
+    """Programs look at signals after every call; a shell may have started us deaf to Ctrl-C."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     old = _core.poll_signals_every(0.0)
     yield
+    signal.signal(signal.SIGINT, handler)
     _core.interrupt_after(0)
     _core.poll_signals_every(old)
 

@@ -112,8 +112,10 @@ CASES = [
          randn((3, 1, 17, 40), (20, 1, 3, 3)), "one-channel-dilated", big=True),
     Case("conv2d", conv(padding=(7, 9)), randn((2, 3, 5, 4), (4, 3, 5, 6)), "few-padded", big=True),
     Case("conv2d", conv(padding=1), randn((5, 1, 28, 28), (32, 1, 3, 3), (32,)), "slabs", big=True),
+    # Chains of up to 4 x 530 products of unit normals round to u 2120 / sqrt(6), 5.2e-5; of 13,860
+    # the worst is 4.5 of these, 1.3e-6 of the largest gradient.
     Case("conv2d", conv(padding=1, stride=2), randn((2, 70, 9, 11), (530, 70, 3, 3)), "wide",
-         big=True),
+         big=True, atol=2e-6),
     Case("conv2d", conv(), randn((1, 1100, 3, 4), (40, 1100, 2, 2)), "deep", big=True),
     Case("conv2d", conv(groups=4, padding=1), randn((2, 80, 6, 7), (160, 20, 3, 3), (160,)),
          "groups-odd", big=True),
