@@ -44,17 +44,23 @@ VEC void winograd_tile(const vf *d, int ds, vf *v, int vs)
     v[5 * vs] = vf_fma(q, d1, vf_fnma(s, d3, d[5 * ds]));
 }
 
-/* u = transformed kernel g, three elements to six. */
-VEC void winograd_kernel(const vf *g, int gs, vf *u, int us)
+/* u at the points 0, a, -a, b, -b from the first element and the even and odd parts at a and b. */
+VEC void winograd_points(vf *u, int us, vf first, vf even1, vf odd1, vf even2, vf odd2)
 {
     const vf ca = vf_set1(WINOGRAD_CA), cb = vf_set1(WINOGRAD_CB);
-    const vf even1 = vf_fma(vf_set1(WINOGRAD_A2), g[2 * gs], g[0]), odd1 = vf_mul(vf_set1(WINOGRAD_A), g[gs]);
-    const vf even2 = vf_fma(vf_set1(WINOGRAD_B2), g[2 * gs], g[0]), odd2 = vf_mul(vf_set1(WINOGRAD_B), g[gs]);
-    u[0] = vf_mul(vf_set1(1 / WINOGRAD_PRODUCT), g[0]);
+    u[0] = vf_mul(vf_set1(1 / WINOGRAD_PRODUCT), first);
     u[us] = vf_mul(ca, vf_add(even1, odd1));
     u[2 * us] = vf_mul(ca, vf_sub(even1, odd1));
     u[3 * us] = vf_mul(cb, vf_add(even2, odd2));
     u[4 * us] = vf_mul(cb, vf_sub(even2, odd2));
+}
+
+/* u = transformed kernel g, three elements to six. */
+VEC void winograd_kernel(const vf *g, int gs, vf *u, int us)
+{
+    const vf even1 = vf_fma(vf_set1(WINOGRAD_A2), g[2 * gs], g[0]), odd1 = vf_mul(vf_set1(WINOGRAD_A), g[gs]);
+    const vf even2 = vf_fma(vf_set1(WINOGRAD_B2), g[2 * gs], g[0]), odd2 = vf_mul(vf_set1(WINOGRAD_B), g[gs]);
+    winograd_points(u, us, g[0], even1, odd1, even2, odd2);
     u[5 * us] = g[2 * gs];
 }
 
@@ -74,15 +80,10 @@ VEC void winograd_output(const vf *m, int ms, vf *y, int ys)
 VEC void winograd_gradient(const vf *g, int gs, vf *u, int us)
 {
     const vf a2 = vf_set1(WINOGRAD_A2), b2 = vf_set1(WINOGRAD_B2);
-    const vf ca = vf_set1(WINOGRAD_CA), cb = vf_set1(WINOGRAD_CB);
     const vf even1 = vf_fma(a2, g[2 * gs], g[0]), even2 = vf_fma(b2, g[2 * gs], g[0]);
     const vf odd1 = vf_mul(vf_set1(WINOGRAD_A), vf_fma(a2, g[3 * gs], g[gs]));
     const vf odd2 = vf_mul(vf_set1(WINOGRAD_B), vf_fma(b2, g[3 * gs], g[gs]));
-    u[0] = vf_mul(vf_set1(1 / WINOGRAD_PRODUCT), g[0]);
-    u[us] = vf_mul(ca, vf_add(even1, odd1));
-    u[2 * us] = vf_mul(ca, vf_sub(even1, odd1));
-    u[3 * us] = vf_mul(cb, vf_add(even2, odd2));
-    u[4 * us] = vf_mul(cb, vf_sub(even2, odd2));
+    winograd_points(u, us, g[0], even1, odd1, even2, odd2);
     u[5 * us] = g[3 * gs];
 }
 

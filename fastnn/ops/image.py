@@ -21,6 +21,7 @@ from .._core import (
 )
 from ..errors import LimitError, ShapeError
 from .checks import need_float32, need_int
+from .conv import sizes
 from .creation import full
 from .random import dropout
 
@@ -182,7 +183,7 @@ def fold(
     """
     x = as_tensor(input)
     need_float32("fold", input=x)
-    size = _pair("fold", "output_size", output_size, 1)
+    size = sizes("fold", "output_size", output_size, 2, 1)
     (kh, kw), dim = _windows("fold", size, kernel_size, dilation, padding, stride)
     columns = dim[4] * dim[5]
     if x.ndim not in (2, 3) or x.shape[-2] % (kh * kw) or x.shape[-1] != columns:
@@ -195,25 +196,16 @@ def fold(
 
 def _windows(
     op: str, size: Sequence[int], kernel_size: Pair, dilation: Pair, padding: Pair, stride: Pair
-) -> tuple[tuple[int, int], tuple[int, ...]]:
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The window's size, and the sizes of a record from H on."""
-    kernel, step = _pair(op, "kernel_size", kernel_size, 1), _pair(op, "stride", stride, 1)
-    apart, border = _pair(op, "dilation", dilation, 1), _pair(op, "padding", padding, 0)
+    kernel, step = sizes(op, "kernel_size", kernel_size, 2, 1), sizes(op, "stride", stride, 2, 1)
+    apart, border = sizes(op, "dilation", dilation, 2, 1), sizes(op, "padding", padding, 2, 0)
     out = [(n + 2 * p - d * (k - 1) - 1) // s + 1
            for n, k, s, d, p in zip(size, kernel, step, apart, border, strict=True)]
     if min(out) < 1:
         raise ShapeError(f"{op}: kernel_size: got {kernel} with dilation {apart} and padding "
                          f"{border} for images of {tuple(size)}; need at least one window")
     return kernel, (*size, *kernel, *out, *step, *border, *apart)
-
-
-def _pair(op: str, name: str, value: Any, least: int) -> tuple[int, int]:
-    """Two integers, given as one or two."""
-    both = tuple(value) if isinstance(value, Sequence) else (value, value)
-    a, b = (need_int(op, name, v) for v in both) if len(both) == 2 else (least - 1, least - 1)
-    if min(a, b) < least or max(a, b) > 2**31:
-        raise ShapeError(f"{op}: {name}: got {value}; need one or two integers from {least} on")
-    return a, b
 
 
 # ---------------------------------------------------------------- whole channels
