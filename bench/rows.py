@@ -3,8 +3,9 @@
 An entry names arrays, never libraries' objects, so that every library gets the same numbers:
 `inputs` are data, `weights` are arrays a library may keep in any form it likes. How to compute:
 
-    torch(t)    -> function of (*inputs, *weights), or a module of the inputs whose parameters have
-                   the shapes of `weights`; t is torch, or fastnn, which has the same names
+    torch(t)    -> function of (*inputs, *weights), or a module of the inputs whose parameters, and
+                   then running statistics, have the shapes of `weights`; t is torch, or fastnn,
+                   which has the same names
     jax(jax)    -> function of (*inputs, *weights)
     onnx(g)     -> function of their names in a graph that returns a name: g("Relu", x)
                    (None: this library has no such row)
@@ -29,22 +30,8 @@ from zlib import crc32
 
 import numpy as np
 
-from . import models
-
-Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Array:
-    """An input: standard normal float32, or int64 below `high`."""
-
-    shape: Shape
-    high: int | None = None
-
-    def draw(self, rng: np.random.Generator) -> np.ndarray:
-        if self.high is None:
-            return rng.standard_normal(self.shape, np.float32)
-        return rng.integers(0, self.high, self.shape)
+from . import models, networks
+from .arrays import Array, Shape, weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +47,7 @@ class Row:
     group: str = "kernels"              # or training, inference
     mode: str = "forward"
     inputs: tuple[Array, ...] = ()
-    weights: tuple[Shape, ...] = ()
+    weights: tuple[Shape | Array, ...] = ()     # see arrays.py for how they are drawn
     goal: float | None = None           # the best peer's time ÷ ours
     flops: float = 0                    # of one call; 0: nothing worth counting
     bytes: float = 0                    # least memory traffic of one call
@@ -71,8 +58,7 @@ class Row:
         """Inputs and weights, the same in every process."""
         rng = np.random.default_rng(crc32(self.id.encode()))
         inputs = [a.draw(rng) for a in self.inputs]
-        weights = [rng.standard_normal(s, np.float32) / np.float32(s[-1] ** 0.5)
-                   for s in self.weights]
+        weights = [w.draw(rng) if isinstance(w, Array) else weight(w, rng) for w in self.weights]
         return inputs, weights
 
 
@@ -140,6 +126,18 @@ def conv(
     return row, both
 
 
+def image_network(name: str, goal: float) -> Row:
+    """One image of 224×224 through a network whose memory traffic is its weights."""
+    weights = getattr(networks, f"{name}_weights")()
+    count = sum(prod(w.shape if isinstance(w, Array) else w) for w in weights)
+    return Row(
+        id=f"{name}-224-b1", group="inference", what=f"{name}, one image of 224×224", goal=goal,
+        inputs=(Array((1, 3, networks.SIDE, networks.SIDE)),), weights=weights,
+        flops=getattr(networks, f"{name}_flops")(), bytes=4 * count, stream="read",
+        torch=lambda t: getattr(networks.modules(t), name)(),
+        onnx=lambda g: partial(getattr(networks, f"{name}_onnx"), g))
+
+
 def batch_norm(t: Any) -> Callable[..., Any]:
     """Of images or rows in training, with running statistics; and ReLU, or dx would be 0."""
     mean, var, f = t.zeros(CHANNELS), t.ones(CHANNELS), t.nn.functional
@@ -162,6 +160,8 @@ ROWS: list[Row] = [
         stream="read", torch=partial(models.mlp_torch, MNIST),
         jax=lambda jax: partial(models.mlp_jax, jax), jax_layout=models.in_by_out,
         onnx=lambda g: partial(models.mlp_onnx, g)),
+    image_network("resnet18", goal=1.4),
+    image_network("vgg16", goal=1.5),
     *(matmul(n, goal) for n, goal in ((32, 1.5), (64, 1.5), (128, 1.1), (256, 1.0), (512, 0.97),
                                       (1024, 0.97), (2048, 0.97))),
     linear(1, 1024, 1024, goal=1.5),

@@ -46,12 +46,21 @@ class Torchlike:
             trained = self.tensors(weights)
             return function, inputs + trained, trained
         with self.t.no_grad():
-            for p, w in zip(function.parameters(), self.tensors(weights), strict=True):
+            statistics = [b for b in function.buffers() if b.is_floating_point()]
+            for p, w in zip((*function.parameters(), *statistics), self.tensors(weights),
+                            strict=True):
                 p.copy_(w)
         return function, inputs, list(function.parameters())
 
-    def forward(self, row: Row) -> Job:
+    def inference(self, row: Row) -> tuple[Callable[..., Any], list[Any]]:
+        """The row's function as it predicts, and its operands."""
         function, operands, _ = self.prepared(row)
+        if isinstance(function, self.t.nn.Module):
+            function.eval()
+        return function, operands
+
+    def forward(self, row: Row) -> Job:
+        function, operands = self.inference(row)
         function = self.compiled(function)
         return Job(lambda: function(*operands), magnitude, self.t.inference_mode())
 
@@ -131,7 +140,7 @@ class Fastnn(FastnnEager):
         return self.t.compile(step)
 
     def forward(self, row: Row) -> Job:
-        function, operands, _ = self.prepared(row)
+        function, operands = self.inference(row)
         if row.group != "kernels":
             function = self.t.compile(function)
         return Job(lambda: function(*operands), magnitude, self.t.inference_mode())
@@ -157,6 +166,12 @@ class TorchChannelsLast(Torch):
         order = self.t.channels_last
         return [x.contiguous(memory_format=order) if x.ndim == 4 else x
                 for x in super().tensors(arrays)]
+
+    def prepared(self, row: Row) -> tuple[Callable[..., Any], list[Any], list[Any]]:
+        function, *rest = super().prepared(row)
+        if isinstance(function, self.t.nn.Module):
+            function.to(memory_format=self.t.channels_last)
+        return function, *rest
 
     def build(self, row: Row) -> Job | None:
         images = any(len(a.shape) == 4 for a in row.inputs)

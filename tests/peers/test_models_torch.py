@@ -7,7 +7,7 @@ import fastnn
 from fastnn import models
 
 torch = pytest.importorskip("torch")
-import torch_models as twins  # noqa: E402
+from bench.peers import torch_models as twins  # noqa: E402
 
 SMALL = {"in_channels": 1, "num_classes": 10, "small": True}
 CASES = {       # name: (ours, theirs, shape of images)

@@ -1,7 +1,10 @@
 """torchvision's architectures in torch, with its parameter names: twins of fastnn.models."""
 
-import torch
+from functools import partial
+
 from torch import nn
+
+relu = partial(nn.ReLU, inplace=True)       # as torchvision has it
 
 
 def lenet5(num_classes=10, in_channels=1):
@@ -27,12 +30,12 @@ def alexnet(num_classes=1000, dropout=0.5, in_channels=3, small=False):
     stem = nn.Conv2d(in_channels, 64, 3, 1, 1) if small else nn.Conv2d(in_channels, 64, 11, 4, 2)
     side, units = (1, 1024) if small else (6, 4096)
     return Features(
-        [stem, nn.ReLU(), nn.MaxPool2d(3, 2), nn.Conv2d(64, 192, 5, 1, 2), nn.ReLU(),
-         nn.MaxPool2d(3, 2), nn.Conv2d(192, 384, 3, 1, 1), nn.ReLU(),
-         nn.Conv2d(384, 256, 3, 1, 1), nn.ReLU(), nn.Conv2d(256, 256, 3, 1, 1), nn.ReLU(),
+        [stem, relu(), nn.MaxPool2d(3, 2), nn.Conv2d(64, 192, 5, 1, 2), relu(),
+         nn.MaxPool2d(3, 2), nn.Conv2d(192, 384, 3, 1, 1), relu(),
+         nn.Conv2d(384, 256, 3, 1, 1), relu(), nn.Conv2d(256, 256, 3, 1, 1), relu(),
          nn.MaxPool2d(3, 2)], side,
-        [nn.Dropout(dropout), nn.Linear(256 * side * side, units), nn.ReLU(), nn.Dropout(dropout),
-         nn.Linear(units, units), nn.ReLU(), nn.Linear(units, num_classes)])
+        [nn.Dropout(dropout), nn.Linear(256 * side * side, units), relu(), nn.Dropout(dropout),
+         nn.Linear(units, units), relu(), nn.Linear(units, num_classes)])
 
 
 def vgg(plan, batch_norm=False, num_classes=1000, dropout=0.5, in_channels=3, width=64,
@@ -44,12 +47,12 @@ def vgg(plan, batch_norm=False, num_classes=1000, dropout=0.5, in_channels=3, wi
             layers.append(nn.MaxPool2d(2, 2))
             continue
         layers.append(nn.Conv2d(in_channels, step * width, 3, padding=1))
-        layers += [nn.BatchNorm2d(step * width)] * batch_norm + [nn.ReLU()]
+        layers += [nn.BatchNorm2d(step * width)] * batch_norm + [relu()]
         in_channels = step * width
     side, units = (1, 8 * width) if small else (7, 4096)
     return Features(layers, side, [
-        nn.Linear(in_channels * side * side, units), nn.ReLU(), nn.Dropout(dropout),
-        nn.Linear(units, units), nn.ReLU(), nn.Dropout(dropout), nn.Linear(units, num_classes)])
+        nn.Linear(in_channels * side * side, units), relu(), nn.Dropout(dropout),
+        nn.Linear(units, units), relu(), nn.Dropout(dropout), nn.Linear(units, num_classes)])
 
 
 VGG11 = [1, "M", 2, "M", 4, 4, "M", 8, 8, "M", 8, 8, "M"]
@@ -78,8 +81,9 @@ class Block(nn.Module):
         y = x
         for k in range(1, self.count + 1):
             y = getattr(self, f"bn{k}")(getattr(self, f"conv{k}")(y))
-            y = torch.relu(y) if k < self.count else y
-        return torch.relu(y + (self.downsample(x) if hasattr(self, "downsample") else x))
+            y = y.relu_() if k < self.count else y
+        y += self.downsample(x) if hasattr(self, "downsample") else x
+        return y.relu_()
 
 
 class ResNet(nn.Module):
@@ -100,7 +104,7 @@ class ResNet(nn.Module):
         self.fc = nn.Linear(a, num_classes)
 
     def forward(self, x):
-        x = self.pool(torch.relu(self.bn1(self.conv1(x))))
+        x = self.pool(self.bn1(self.conv1(x)).relu_())
         for k in range(1, 5):
             x = getattr(self, f"layer{k}")(x)
         return self.fc(x.mean((2, 3)))
@@ -108,7 +112,7 @@ class ResNet(nn.Module):
 
 def step(a, b, kernel, stride=1, groups=1):
     return nn.Sequential(nn.Conv2d(a, b, kernel, stride, kernel // 2, groups=groups, bias=False),
-                         nn.BatchNorm2d(b), nn.ReLU6())
+                         nn.BatchNorm2d(b), nn.ReLU6(inplace=True))
 
 
 class Inverted(nn.Module):
@@ -140,3 +144,11 @@ class MobileNetV2(nn.Module):
 
     def forward(self, x):
         return self.classifier(self.features(x).mean((2, 3)))
+
+
+def resnet18(**options):
+    return ResNet((2, 2, 2, 2), **options)
+
+
+def vgg16(**options):
+    return vgg(VGG16, **options)
