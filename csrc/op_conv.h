@@ -13,7 +13,9 @@
 
 /* dim: N, H, W, Ci, Co, KH, KW, OH, OW, stride[2], pad[2] (top, left), dilation[2],
  * groups << 8 | CONV_BIAS, ... */
-enum { CONV_BIAS = 1, CONV_RESIDUAL = 2, CONV_TURNED = 4, CONV_WINOGRAD = 8 };
+enum { CONV_BIAS = 1, CONV_RESIDUAL = 2, CONV_TURNED = 4, CONV_WINOGRAD = 8,
+       CONV_PLANES = 16,      /* x and its gradient are planes, (N, Ci, H, W)             */
+       CONV_PLANES_OUT = 32   /* and so are y, the residual and their gradients           */ };
 
 typedef struct {
     int64_t n, size[2], ci, co, taps[2], out[2], stride[2], pad[2], dilation[2];

@@ -11,6 +11,16 @@ import numpy as np
 Arrays = list[Any]
 
 
+def _pixels(image: np.ndarray, planes: bool) -> np.ndarray:
+    """Channels last, whatever they were."""
+    return np.moveaxis(image, 1, -1) if planes else image
+
+
+def _planes(image: np.ndarray, planes: bool) -> np.ndarray:
+    """Channels first, if that is how they are wanted."""
+    return np.moveaxis(image, -1, 1) if planes else image
+
+
 class _Shape:
     """The sizes of a conv2d record."""
 
@@ -19,6 +29,7 @@ class _Shape:
         self.stride, self.pad, self.dilation = dim[9:11], dim[11:13], dim[13:15]
         self.groups, self.flags = dim[15] >> 8, dim[15] & 255
         self.x = (self.n, self.h, self.w, self.ci)
+        self.planes, self.planes_out = bool(self.flags & 16), bool(self.flags & 32)
         self.weight = (self.co, self.ci // self.groups, self.kh, self.kw)
         self.y = (self.n, self.oh, self.ow, self.co)
 
@@ -51,35 +62,36 @@ class _Shape:
 def conv2d(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
     v, (x, w, b, r, *_) = _Shape(dim), ins
     padded, y = v.padded(x.dtype), np.zeros((*v.y[:3], v.groups, v.co // v.groups), x.dtype)
-    v.inside(padded)[...] = x.reshape(v.x)
+    v.inside(padded)[...] = _pixels(x, v.planes).reshape(v.x)
     for i, j, part in v.windows(padded):
         y += np.einsum("nhwgc,goc->nhwgo", part, v.grouped(w)[..., i, j], optimize=True)
     y = y.reshape(v.y)
-    y = y + b if v.flags & 1 else y
-    return (y + r.reshape(v.y) if v.flags & 2 else y,)
+    y = _planes(y + b if v.flags & 1 else y, v.planes_out)
+    return (y + r.reshape(y.shape) if v.flags & 2 else y,)
 
 
 def conv2d_grad(
     ins: Arrays, outs: Arrays, gouts: Arrays, want: list[bool], dim: list[int], f: list[float]
 ) -> Arrays:
-    v, (x, w, *_), dy = _Shape(dim), ins, gouts[0].reshape(_Shape(dim).y)
+    v, (x, w, *_) = _Shape(dim), ins
+    dy = _pixels(gouts[0], v.planes_out).reshape(v.y)
     grouped = dy.reshape(*v.y[:3], v.groups, v.co // v.groups)
     grads: Arrays = [None] * 6
     if want[0]:
         padded = v.padded(dy.dtype)
         for i, j, part in v.windows(padded):
             part += np.einsum("nhwgo,goc->nhwgc", grouped, v.grouped(w)[..., i, j], optimize=True)
-        grads[0] = v.inside(padded)
+        grads[0] = _planes(v.inside(padded), v.planes)
     if want[1]:
         padded, dw = v.padded(dy.dtype), np.zeros(v.weight, dy.dtype)
-        v.inside(padded)[...] = x.reshape(v.x)
+        v.inside(padded)[...] = _pixels(x, v.planes).reshape(v.x)
         for i, j, part in v.windows(padded):
             v.grouped(dw)[..., i, j] = np.einsum("nhwgo,nhwgc->goc", grouped, part, optimize=True)
         grads[1] = dw
     if want[2]:
         grads[2] = dy.sum(axis=(0, 1, 2)) if v.flags & 1 else np.zeros(0, dy.dtype)
     if want[3]:
-        grads[3] = dy if v.flags & 2 else np.zeros(0, dy.dtype)
+        grads[3] = gouts[0] if v.flags & 2 else np.zeros(0, dy.dtype)
     return grads
 
 
