@@ -6,6 +6,7 @@ from ._runtime import load_core
 load_core()
 
 from math import e, inf, nan, pi
+from typing import TYPE_CHECKING
 
 from ._core import (
     DTYPES,
@@ -78,3 +79,17 @@ __version__ = "0.1.0"
 start()
 
 from . import autograd, cuda, data, limits, nn, optim, utils  # noqa: E402
+
+if TYPE_CHECKING:
+    from . import models, vision
+else:
+    _LATE = ("models", "vision")            # packages that load when they are first named
+
+    def __getattr__(name):
+        if name not in _LATE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+        return import_module(f"{__name__}.{name}")
+
+    def __dir__():
+        return sorted({*globals(), *_LATE})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 import fastnn
@@ -45,3 +48,21 @@ def test_autoencoder_names_bad_sizes(size: int) -> None:
         models.Autoencoder(size=size)
     with pytest.raises(ShapeError):
         models.Autoencoder(width=2)(fastnn.zeros(1, 1, 32, 32))
+
+
+LATE = """
+import sys, fastnn
+assert {"models", "vision"} <= set(dir(fastnn))
+assert not any(name.startswith(("fastnn.models", "fastnn.vision")) for name in sys.modules)
+fastnn.models.resnet18, fastnn.vision.transforms.RandomAffine
+try:
+    fastnn.nothing
+except AttributeError as e:
+    print(e)
+"""
+
+
+def test_models_and_vision_load_when_first_named() -> None:
+    result = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "module 'fastnn' has no attribute 'nothing'"
