@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import chart, compare, machine, report
-from .peers import ADAPTERS, EAGER, OURS, PEERS, ROOF
+from .peers import ADAPTERS, NOT_PEERS, OURS, PEERS
 from .rows import Row, select
 from .runner import HERE, Process, Settings, Team, WorkerError, measure
 
@@ -83,7 +83,7 @@ def main_run(arguments: list[str]) -> int:
         for row in rows:
             print(f"{row.id:22} {row.group:10} {row.what}")
         return 0
-    names = [n for n in ADAPTERS if n in (OURS, EAGER, ROOF, *options.peers)]
+    names = [n for n in ADAPTERS if n in (*NOT_PEERS, *options.peers)]
     result = run(rows, names, settings_of(options))
     report.print_table(result)
     options.output.mkdir(parents=True, exist_ok=True)

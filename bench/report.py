@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
-from .peers import EAGER, OURS, ROOF
+from .peers import EAGER, EXACT, NOT_PEERS, OURS, ROOF
 
 
 def merged(results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class Line:
     @property
     def best(self) -> str | None:
         """The fastest peer."""
-        peers = {n: t for n, t in self.times.items() if n not in (OURS, EAGER, ROOF)}
+        peers = {n: t for n, t in self.times.items() if n not in NOT_PEERS}
         return min(peers, key=lambda n: peers[n], default=None)
 
     @property
@@ -129,10 +129,13 @@ def cells(line: Line, peers: list[str]) -> list[str]:
     def time_of(name: str) -> str:
         return "error" if name in line.errors else duration(line.times.get(name))
 
+    def of_ours(name: str) -> str:
+        return time_of(name) if name in line.times or name in line.errors else ""
+
     ratio, roof = line.ratio, line.of_roof
     return [line.id, time_of(OURS),
             f"{line.spread[OURS]:.0%}" if OURS in line.spread else "",
-            time_of(EAGER) if EAGER in line.times or EAGER in line.errors else "",
+            of_ours(EAGER), of_ours(EXACT),
             *(time_of(p) for p in peers),
             "" if ratio is None else f"{ratio:.2f}",
             "" if line.goal is None else f"{line.goal:g}", verdict(line), line.rate,
@@ -140,11 +143,12 @@ def cells(line: Line, peers: list[str]) -> list[str]:
 
 
 def header(peers: list[str]) -> list[str]:
-    return ["row", OURS, "IQR", "eager", *peers, "best÷ours", "goal", "", "rate", "of roof"]
+    return ["row", OURS, "IQR", "eager", "exact", *peers,
+            "best÷ours", "goal", "", "rate", "of roof"]
 
 
 def peers_in(result: dict[str, Any]) -> list[str]:
-    return [n for n in result["libraries"] if n not in (OURS, EAGER, ROOF)]
+    return [n for n in result["libraries"] if n not in NOT_PEERS]
 
 
 def score(result: dict[str, Any]) -> str:

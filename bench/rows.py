@@ -103,6 +103,16 @@ def step(name: str, sizes: Sequence[int], batch: int, goal: float) -> Row:
         jax_layout=models.in_by_out)
 
 
+def convnet_step(name: str, what: str, batch: int, image: Shape, flops: tuple[int, int],
+                 goal: float, **options: Any) -> Row:
+    """A training step of images.  flops: of one image forward, and of the layer without a dx."""
+    return Row(
+        id=name, group="training", mode="step", goal=goal,
+        what=f"training step, {what}, {'×'.join(map(str, image))}, batch {batch}",
+        inputs=(Array((batch, *image)), Array((batch,), high=10)),
+        flops=batch * (3 * flops[0] - flops[1]), jax_layout=models.in_by_out, **options)
+
+
 def conv(
     name: str, goals: tuple[float, float], batch: int, channels: tuple[int, int], kernel: int,
     side: int, stride: int = 1, padding: int = 0, groups: int = 1,
@@ -133,7 +143,7 @@ def image_network(name: str, goal: float) -> Row:
     return Row(
         id=f"{name}-224-b1", group="inference", what=f"{name}, one image of 224×224", goal=goal,
         inputs=(Array((1, 3, networks.SIDE, networks.SIDE)),), weights=weights,
-        flops=getattr(networks, f"{name}_flops")(), bytes=4 * count, stream="read",
+        flops=getattr(networks, f"{name}_flops")()[0], bytes=4 * count, stream="read",
         torch=lambda t: getattr(networks.modules(t), name)(),
         onnx=lambda g: partial(getattr(networks, f"{name}_onnx"), g))
 
@@ -144,6 +154,11 @@ def batch_norm(t: Any) -> Callable[..., Any]:
     return lambda x, w, b: f.relu(f.batch_norm(x, mean, var, w, b, training=True))
 
 
+def batch_norm_jax(jax: Any) -> Callable[..., Any]:
+    return lambda x, w, b: jax.nn.relu(models.batch_norm_jax(jax, x, w, b))
+
+
+SMALL: dict[str, Any] = {"small": True, "classes": 10}
 CHANNELS = 64
 IMAGES = (16, CHANNELS, 56, 56)
 MNIST = (784, 256, 128, 10)
@@ -154,6 +169,13 @@ ROWS: list[Row] = [
     step("mlp-tiny", (32, 32, 2), 16, goal=3.0),
     step("mlp-mnist", MNIST, 64, goal=2.0),
     step("mlp-wide", (784, 2048, 2048, 10), 256, goal=1.1),
+    convnet_step("lenet", "convolutions 1-32-64, linear 3136-128-10", 64, (1, 28, 28),
+                 networks.lenet_flops(), 2.0, weights=networks.LENET,
+                 torch=networks.lenet_torch, jax=lambda jax: partial(networks.lenet_jax, jax)),
+    convnet_step("resnet18-cifar", "ResNet-18", 32, (3, 32, 32),
+                 networks.resnet18_flops(**SMALL), 1.8, weights=networks.resnet18_weights(**SMALL),
+                 torch=lambda t: networks.modules(t).resnet18(num_classes=10, small=True),
+                 jax=lambda jax: partial(networks.resnet18_jax, jax)),
     Row(id="mlp-b1", group="inference", what="MLP 784-256-128-10, batch 1", goal=2.0,
         inputs=(Array((1, 784)),), weights=models.mlp_shapes(MNIST),
         flops=2 * (784 * 256 + 256 * 128 + 1280), bytes=4 * (784 * 256 + 256 * 128 + 1280),
@@ -223,11 +245,11 @@ ROWS: list[Row] = [
     Row(id="batchnorm", what="batch norm and ReLU, 16 images of 64×56×56, fwd+bwd",
         mode="backward", inputs=(Array(IMAGES),), weights=((CHANNELS,), (CHANNELS,)),
         bytes=52 * prod(IMAGES), torch=batch_norm,
-        jax=lambda jax: partial(models.batch_norm_jax, jax)),
+        jax=batch_norm_jax),
     Row(id="batchnorm-rows", what="batch norm and ReLU of 50176×64, fwd+bwd",
         mode="backward", inputs=(Array((50_176, CHANNELS)),), weights=((CHANNELS,), (CHANNELS,)),
         bytes=52 * 50_176 * CHANNELS, torch=batch_norm,
-        jax=lambda jax: partial(models.batch_norm_jax, jax)),
+        jax=batch_norm_jax),
     square("cross_entropy", lambda t: t.nn.functional.cross_entropy,
            lambda jax: partial(models.cross_entropy_jax, jax), mode="backward",
            inputs=(SQUARE, Array((SIDE,), high=SIDE)),

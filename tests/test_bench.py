@@ -31,7 +31,7 @@ def test_ids_are_unique_and_nothing_is_lost():
     goals = {r.id: r.goal for r in ROWS if r.goal is not None}
     assert goals == {
         "mlp-tiny": 3.0, "mlp-mnist": 2.0, "mlp-wide": 1.1, "mlp-b1": 2.0,
-        "resnet18-224-b1": 1.4, "vgg16-224-b1": 1.5,
+        "lenet": 2.0, "resnet18-cifar": 1.8, "resnet18-224-b1": 1.4, "vgg16-224-b1": 1.5,
         "matmul-32": 1.5, "matmul-64": 1.5, "matmul-128": 1.1, "matmul-256": 1.0,
         "matmul-512": 0.97, "matmul-1024": 0.97, "matmul-2048": 0.97,
         "linear-m1-n1024-k1024": 1.5, "linear-m8-n4096-k1024": 1.5, "linear-m64-n256-k784": 1.15,

@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 
-OURS, EAGER, ROOF = "fastnn", "fastnn-eager", "roof"
+OURS, EAGER, EXACT, ROOF = "fastnn", "fastnn-eager", "fastnn-exact", "roof"
+NOT_PEERS = (OURS, EAGER, EXACT, ROOF)
 
 # name: (module of this package, class, what the class is told)
 ADAPTERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     OURS: ("torchlike", "Fastnn", {}),
     EAGER: ("torchlike", "FastnnEager", {}),
+    EXACT: ("torchlike", "FastnnExact", {}),
     "torch": ("torchlike", "Torch", {}),
     "torch-channels-last": ("torchlike", "TorchChannelsLast", {}),
     "torch-compile": ("torchlike", "TorchCompile", {}),
@@ -29,7 +31,7 @@ ADAPTERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "openvino": ("graphs", "OpenVino", {}),
     ROOF: ("roof", "Roof", {}),
 }
-PEERS = [name for name in ADAPTERS if name not in (OURS, EAGER, ROOF)]
+PEERS = [name for name in ADAPTERS if name not in NOT_PEERS]
 
 
 @dataclass

@@ -1,4 +1,7 @@
-"""torchvision's architectures in torch, with its parameter names: twins of fastnn.models."""
+"""torchvision's architectures in torch, with its parameter names: twins of fastnn.models.
+
+The benchmark measures them, tests/peers compares what they compute.
+"""
 
 from functools import partial
 

@@ -146,6 +146,19 @@ class Fastnn(FastnnEager):
         return Job(lambda: function(*operands), magnitude, self.t.inference_mode())
 
 
+class FastnnExact(Fastnn):
+    """Without Winograd's transform: the rows that have convolutions."""
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(threads)
+        self.t.exact_conv(True)
+        self.about["settings"] += ", exact_conv"
+
+    def build(self, row: Row) -> Job | None:
+        convolves = any(isinstance(s, tuple) and len(s) == 4 for s in row.weights)
+        return super().build(row) if convolves else None
+
+
 class Torch(Torchlike):
     def __init__(self, threads: int) -> None:
         import torch
