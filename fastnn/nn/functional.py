@@ -58,6 +58,8 @@ from ..ops.norm import (
 from ..ops.pool import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
     avg_pool1d,
     avg_pool2d,
     max_pool1d,
@@ -68,6 +70,8 @@ from ..ops.random import dropout
 __all__ = [
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
     "add_layer_norm",
     "add_rms_norm",
     "avg_pool1d",

@@ -8,6 +8,8 @@ from .._core import Tensor
 from ..ops import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
     avg_pool1d,
     avg_pool2d,
     max_pool1d,
@@ -60,15 +62,7 @@ class MaxPool2d(_MaxPool):
     function = staticmethod(max_pool2d)
 
 
-class AvgPool1d(Module):
-    """The mean of each window of a sequence: (N, C, L) to (N, C, OL).
-
-    Example:
-        >>> import fastnn
-        >>> fastnn.nn.AvgPool1d(2)(fastnn.ones(2, 3, 8)).shape
-        (2, 3, 4)
-    """
-
+class _AvgPool(Module):
     def __init__(
         self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
         count_include_pad: bool = True,
@@ -78,15 +72,28 @@ class AvgPool1d(Module):
         self.padding, self.ceil_mode = padding, ceil_mode
         self.count_include_pad = count_include_pad
 
-    def forward(self, input: Any) -> Tensor:
-        return avg_pool1d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode,
-                          self.count_include_pad)
+    def _windows(self) -> tuple[Any, Any, Any, bool, bool]:
+        return (self.kernel_size, self.stride, self.padding, self.ceil_mode,
+                self.count_include_pad)
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class AvgPool2d(Module):
+class AvgPool1d(_AvgPool):
+    """The mean of each window of a sequence: (N, C, L) to (N, C, OL).
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.nn.AvgPool1d(2)(fastnn.ones(2, 3, 8)).shape
+        (2, 3, 4)
+    """
+
+    def forward(self, input: Any) -> Tensor:
+        return avg_pool1d(input, *self._windows())
+
+
+class AvgPool2d(_AvgPool):
     """The mean of each window of an image: (N, C, H, W) to (N, C, OH, OW).
 
     Example:
@@ -99,20 +106,14 @@ class AvgPool2d(Module):
         self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
         count_include_pad: bool = True, divisor_override: int | None = None,
     ) -> None:
-        super().__init__()
-        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
-        self.padding, self.ceil_mode = padding, ceil_mode
-        self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
+        super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
+        self.divisor_override = divisor_override
 
     def forward(self, input: Any) -> Tensor:
-        return avg_pool2d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode,
-                          self.count_include_pad, self.divisor_override)
-
-    def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        return avg_pool2d(input, *self._windows(), self.divisor_override)
 
 
-class _AdaptiveAvgPool(Module):
+class _AdaptivePool(Module):
     function: Any = None
 
     def __init__(self, output_size: Any) -> None:
@@ -126,7 +127,7 @@ class _AdaptiveAvgPool(Module):
         return f"output_size={self.output_size}"
 
 
-class AdaptiveAvgPool1d(_AdaptiveAvgPool):
+class AdaptiveAvgPool1d(_AdaptivePool):
     """Means of windows that share a sequence evenly: (N, C, L) to (N, C, output_size).
 
     Example:
@@ -138,7 +139,7 @@ class AdaptiveAvgPool1d(_AdaptiveAvgPool):
     function = staticmethod(adaptive_avg_pool1d)
 
 
-class AdaptiveAvgPool2d(_AdaptiveAvgPool):
+class AdaptiveAvgPool2d(_AdaptivePool):
     """Means of windows that share an image evenly: (N, C, H, W) to (N, C, *output_size).
 
     Example:
@@ -148,3 +149,27 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPool):
     """
 
     function = staticmethod(adaptive_avg_pool2d)
+
+
+class AdaptiveMaxPool1d(_AdaptivePool):
+    """Maxima of windows that share a sequence evenly: (N, C, L) to (N, C, output_size).
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.nn.AdaptiveMaxPool1d(3)(fastnn.ones(2, 3, 8)).shape
+        (2, 3, 3)
+    """
+
+    function = staticmethod(adaptive_max_pool1d)
+
+
+class AdaptiveMaxPool2d(_AdaptivePool):
+    """Maxima of windows that share an image evenly: (N, C, H, W) to (N, C, *output_size).
+
+    Example:
+        >>> import fastnn
+        >>> fastnn.nn.AdaptiveMaxPool2d((1, 2))(fastnn.ones(2, 3, 8, 8)).shape
+        (2, 3, 1, 2)
+    """
+
+    function = staticmethod(adaptive_max_pool2d)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
+
+import numpy as np
 
 from .._core import (
     DTYPES,
@@ -13,15 +16,18 @@ from .._core import (
     call,
     channels_last,
     from_channels_last,
+    tensor,
     view,
 )
 from ..errors import LimitError, ShapeError
 from .checks import need_float32, need_int
 from .conv import sizes
+from .indexing import index_select
+from .reduce import max as largest
 
 __all__ = [
-    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "max_pool1d",
-    "max_pool2d",
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d",
+    "avg_pool1d", "avg_pool2d", "max_pool1d", "max_pool2d",
 ]
 
 MAX_POOL, AVG_POOL = OPS["max_pool2d"], OPS["avg_pool2d"]
@@ -179,14 +185,21 @@ def avg_pool1d(
                      count_include_pad)
 
 
-def _adaptive(op: str, rank: int, input: Any, output_size: Any) -> Tensor:
+def _adaptive(
+    op: str, rank: int, input: Any, output_size: Any
+) -> tuple[Tensor, tuple[int, ...], tuple[int, ...]]:
+    """The image, and its sizes before and after."""
     x = _image(op, input, rank)
     size = x.shape[2:]
     given = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * rank
     if len(given) != rank:
         raise ShapeError(f"{op}: output_size: got {output_size}; need one integer or {rank}")
     asked = tuple(n if o is None else o for n, o in zip(size, given, strict=True))
-    out = sizes(op, "output_size", asked, rank, 1)
+    return x, size, sizes(op, "output_size", asked, rank, 1)
+
+
+def _adaptive_avg(op: str, rank: int, input: Any, output_size: Any) -> Tensor:
+    x, _, out = _adaptive(op, rank, input, output_size)
     one, none = (1,) * rank, (0,) * rank
     return _pool(AVG_POOL, x, [one, out, one, none, one], _ADAPTIVE)
 
@@ -205,9 +218,52 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
         >>> fastnn.nn.functional.adaptive_avg_pool2d(x, 1).tolist()
         [[[[7.5]]]]
     """
-    return _adaptive("adaptive_avg_pool2d", 2, input, output_size)
+    return _adaptive_avg("adaptive_avg_pool2d", 2, input, output_size)
 
 
 def adaptive_avg_pool1d(input: Any, output_size: Any) -> Tensor:
     """adaptive_avg_pool2d of sequences: (N, C, L) to (N, C, output_size)."""
-    return _adaptive("adaptive_avg_pool1d", 1, input, output_size)
+    return _adaptive_avg("adaptive_avg_pool1d", 1, input, output_size)
+
+
+@lru_cache(maxsize=256)
+def _shares(n: int, m: int) -> tuple[Tensor, int]:
+    """The pixels of m windows that share n evenly, and how many each has: the last may repeat."""
+    first, last = np.arange(m) * n // m, -(-np.arange(1, m + 1) * n // m) - 1
+    longest = int((last - first).max()) + 1
+    places = np.minimum(first[:, None] + np.arange(longest), last[:, None])
+    return tensor(places.reshape(-1)), longest
+
+
+def _adaptive_max(op: str, rank: int, input: Any, output_size: Any) -> Tensor:
+    x, size, out = _adaptive(op, rank, input, output_size)
+    taps = tuple(n // m for n, m in zip(size, out, strict=True))
+    if all(n % m == 0 for n, m in zip(size, out, strict=True)) and max(taps) <= _MOST_TAPS:
+        return _max_pool(op, rank, x, taps, None, 0, 1, False)
+    for axis in range(rank + 1, 1, -1):     # across first: the first of equal ones in reading order
+        places, each = _shares(size[axis - 2], out[axis - 2])
+        x = index_select(x, axis, places)
+        x = x.reshape(*x.shape[:axis], out[axis - 2], each, *x.shape[axis + 1:])
+        x = largest(x, axis + 1)[0]
+    return x
+
+
+def adaptive_max_pool2d(input: Any, output_size: Any) -> Tensor:
+    """Maxima of the windows of `adaptive_avg_pool2d`; 1 is the maximum of the image.
+
+    Shapes: (N, C, H, W) to (N, C, *output_size); None in output_size keeps that axis.
+
+    Errors: ShapeError for sizes below 1.
+
+    Example:
+        >>> import fastnn
+        >>> x = fastnn.arange(16.0).reshape(1, 1, 4, 4)
+        >>> fastnn.nn.functional.adaptive_max_pool2d(x, (2, 1)).tolist()
+        [[[[7.0], [15.0]]]]
+    """
+    return _adaptive_max("adaptive_max_pool2d", 2, input, output_size)
+
+
+def adaptive_max_pool1d(input: Any, output_size: Any) -> Tensor:
+    """adaptive_max_pool2d of sequences: (N, C, L) to (N, C, output_size)."""
+    return _adaptive_max("adaptive_max_pool1d", 1, input, output_size)

@@ -42,6 +42,8 @@ CASES = [
     Case("max_pool2d", largest(17, 5, 8), distinct(1, 2, 20, 19), "two-passes", big=True),
     Case("max_pool2d", largest(3, 2, 1), distinct(3, 70, 17, 15), "odd", big=True),
     Case("max_pool2d", lambda x: F.max_pool1d(x, 3, 2, 1), distinct(2, 5, 9), "1d"),
+    Case("max_pool2d", lambda x: F.adaptive_max_pool2d(x, (7, 3)), distinct(*IMAGES), "adaptive"),
+    Case("max", lambda x: F.adaptive_max_pool2d(x, (3, 4)), distinct(*IMAGES), "shares"),
     Case("avg_pool2d", mean(2), randn(IMAGES), "plain"),
     Case("avg_pool2d", mean(3, 2, 1), randn(IMAGES), "overlapping"),
     Case("avg_pool2d", mean(3, 2, 1, count_include_pad=False), randn(IMAGES), "inside"),
