@@ -355,9 +355,9 @@ static fnn_gemm gemm_part(fnn_gemm g, int64_t i0, int64_t i1, int64_t j0, int64_
     return g;
 }
 
-/* The whole team, barrier at the end.  The grid depends on the size of the team, the bits do not:
- * the chain of an element is the same in every part. */
-static void gemm_team(const fnn_gemm *g, const fnn_scratch *s)
+/* This thread's part of a product of the whole team.  The grid depends on the size of the team, the
+ * bits do not: the chain of an element is the same in every part. */
+static fnn_gemm gemm_share(const fnn_gemm *g)
 {
     /* Time of a part in elements of its area: the reading and packing of a row or column costs
      * about 8 of them.  Neighbours in a row of C disturb each other where their cache lines meet,
@@ -379,9 +379,15 @@ static void gemm_team(const fnn_gemm *g, const fnn_scratch *s)
         }
     }
     const int64_t across = team / down, i = fnn_team_rank() / across, j = fnn_team_rank() % across;
-    const fnn_gemm part = gemm_part(*g, g->m * i / down, g->m * (i + 1) / down,
-                                    gemm_min(units * j / across * unit, g->n),
-                                    gemm_min(units * (j + 1) / across * unit, g->n));
+    return gemm_part(*g, g->m * i / down, g->m * (i + 1) / down,
+                     gemm_min(units * j / across * unit, g->n),
+                     gemm_min(units * (j + 1) / across * unit, g->n));
+}
+
+/* The whole team, barrier at the end. */
+static void gemm_team(const fnn_gemm *g, const fnn_scratch *s)
+{
+    const fnn_gemm part = gemm_share(g);
     gemm_serial(&part, s->local);
     FNN_BARRIER
 }

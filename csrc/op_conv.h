@@ -7,6 +7,7 @@
 
 #include "conv.h"
 #include "conv_depthwise.h"
+#include "conv_pointwise.h"
 #include "conv_winograd.h"
 #include "gemm.h"
 #include "sums.h"
@@ -57,6 +58,14 @@ static conv_window conv_windows(const conv_shape *v, const float *x)
         .gh = v->out[0], .gw = v->out[1], .sh = v->stride[0], .sw = v->stride[1],
         .nh = v->taps[0], .nw = v->taps[1], .oh = -v->pad[0], .ow = -v->pad[1],
         .dh = v->dilation[0], .dw = v->dilation[1]};
+}
+
+/* A group of a pointwise convolution from planes. */
+static pointwise conv_pointwise(const conv_shape *v)
+{
+    const int64_t pixels = v->out[0] * v->out[1];
+    return (pointwise){.n = v->n, .pixels = pixels, .c = v->cg, .o = v->og,
+                       .x_step = v->ci * pixels, .ldy = v->co};
 }
 
 /* ---- pack_conv ---- Weights in panels for conv2d, or turned for the gradient of its input.
@@ -157,10 +166,15 @@ static void conv2d_fwd(const fnn_call *c, const fnn_scratch *s)
         fnn_gemm product = {.m = v.pixels, .n = v.og, .k = v.k,
                             .panels = (const float *)c->buf[4] + g * packed,
                             .c = (float *)c->buf[6] + g * v.og, .ldc = v.co};
-        if (conv_is_product(&v)) product.a = windows.x, product.lda = v.ci;
-        else product.source = &windows.source;
         if (v.flags & CONV_BIAS) product.bias = (const float *)c->buf[2] + g * v.og;
         if (v.flags & CONV_RESIDUAL) product.add = (const float *)c->buf[3] + g * v.og;
+        if (v.flags & CONV_PLANES) {
+            const pointwise p = conv_pointwise(&v);
+            pointwise_forward(&p, (const float *)c->buf[0] + g * v.cg * p.pixels, &product, s);
+            continue;
+        }
+        if (conv_is_product(&v)) product.a = windows.x, product.lda = v.ci;
+        else product.source = &windows.source;
         gemm_team(&product, s);
     }
 }
@@ -432,7 +446,11 @@ static void conv2d_bwd(const fnn_call *c, const fnn_scratch *s)
         winograd_run(&g, s);
     }
     for (int64_t g = 0; c->grad[0] && !winograd_x && g < groups; g++)
-        if (conv_is_few(&v))
+        if (v.flags & CONV_PLANES) {
+            const pointwise p = conv_pointwise(&v);
+            pointwise_input(&p, dy + g * v.og, (const float *)c->buf[1] + g * v.og * v.cg,
+                            c->grad[0] + g * v.cg * p.pixels, c->acc & 1, s);
+        } else if (conv_is_few(&v))
             conv_few_gradient(&v, dy + g * v.og, (const float *)c->buf[1] + g * v.og * v.k,
                               c->grad[0] + g * v.cg, c->acc & 1, s);
         else
@@ -446,7 +464,12 @@ static void conv2d_bwd(const fnn_call *c, const fnn_scratch *s)
         winograd_weights(&g, dy, c->grad[1], s);
     }
     for (int64_t g = 0; c->grad[1] && !winograd_w && g < groups; g++)
-        conv_weight_gradient(&v, x + g * v.cg, dy + g * v.og, c->grad[1] + g * v.og * v.k,
+        if (v.flags & CONV_PLANES) {
+            const pointwise p = conv_pointwise(&v);
+            pointwise_weights(&p, x + g * v.cg * p.pixels, dy + g * v.og,
+                              c->grad[1] + g * v.og * v.cg, c->acc >> 1 & 1, s);
+        } else
+            conv_weight_gradient(&v, x + g * v.cg, dy + g * v.og, c->grad[1] + g * v.og * v.k,
                              c->acc >> 1 & 1, s);
     if (c->grad[2] && v.flags & CONV_BIAS)
         column_sums(dy, v.pixels, v.co, c->grad[2], c->acc >> 2 & 1, s);

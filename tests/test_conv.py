@@ -10,6 +10,7 @@ from fastnn import _core, reference
 from fastnn.errors import DTypeError, GraphError, LimitError, ShapeError
 from fastnn.nn import functional as F
 
+PLANES = 16                     # CONV_PLANES of csrc/op_conv.h
 RNG = np.random.default_rng(3)
 
 
@@ -48,6 +49,31 @@ def test_an_image_alone_has_the_bits_it_has_in_a_batch(options: dict) -> None:
     for i in range(9):
         alone = F.conv2d(x[i : i + 1], w, b, **options).numpy()
         assert alone.tobytes() == together[i : i + 1].tobytes()
+
+
+def of_both_orders(x: np.ndarray, w: np.ndarray, **options: int) -> list[list[bytes]]:
+    """y, dx and dw of a plain image, and of one that lies channels last."""
+    results = []
+    for plain in (True, False):
+        xt, wt = fastnn.tensor(x).requires_grad_(), fastnn.tensor(w).requires_grad_()
+        image = xt if plain else _core.from_channels_last(_core.channels_last(xt))
+        _core.capture(True)
+        y = F.conv2d(image, wt, **options)
+        (dim,) = [r[4] for r in _core.capture(False) if r[0] == "conv2d"]
+        assert bool(dim[15] & PLANES) == plain
+        y.backward(fastnn.tensor(np.random.default_rng(1).standard_normal(y.shape).astype("f4")))
+        results.append([a.numpy().tobytes() for a in (y.detach(), xt.grad, wt.grad)])
+    return results
+
+
+@pytest.mark.parametrize("x,w,options", [
+    ((3, 20, 7, 9), (33, 20, 1, 1), {}), ((1, 300, 14, 14), (64, 300, 1, 1), {}),
+    ((2, 6, 4, 5), (4, 3, 1, 1), {"groups": 2}),
+], ids=str)
+def test_planes_and_pixels_have_the_same_bits(x: tuple, w: tuple, options: dict) -> None:
+    """What a convolution returns does not depend on the order its image lies in."""
+    planes, pixels = of_both_orders(randn(*x).numpy(), randn(*w).numpy(), **options)
+    assert planes == pixels
 
 
 def wide_conv(x: fastnn.Tensor, w: fastnn.Tensor) -> np.ndarray:

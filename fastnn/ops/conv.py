@@ -14,6 +14,7 @@ from .._core import (
     channels_last,
     from_channels_last,
     grad_enabled,
+    is_channels_last,
     packed,
     view,
 )
@@ -26,7 +27,7 @@ CONV2D, PACK_CONV = OPS["conv2d"], OPS["pack_conv"]
 CONV_TRANSPOSE2D = OPS["conv_transpose2d"]
 _ABSENT = _core.empty((0,))
 _CACHED = 1 << 17               # weights whose 36 transformed ones stay in a cache of 32 MB
-_TURNED, _WINOGRAD = 4, 8
+_TURNED, _WINOGRAD, _PLANES = 4, 8, 16
 _MOST = 1 << 31                 # no stride, padding or dilation goes beyond
 _MOST_TAPS, _MOST_CHANNELS = 1 << 17, 1 << 17
 _DEPTHWISE_TAPS = 64            # of kernels that csrc/conv_depthwise.h takes
@@ -162,12 +163,24 @@ def _by_winograd(
     return inner * outputs <= _CACHED or tiles >= 16
 
 
+def _from_planes(
+    x: Tensor, w: Tensor, out: tuple[int, ...], stride: tuple[int, ...], front: tuple[int, ...],
+) -> int:
+    """The flags of a convolution that reads an image x (N, C, H, W) as it lies; 0 for others."""
+    if is_channels_last(x) or w.shape[1] == 1:
+        return 0
+    if w.shape[2:] == stride == (1, 1) and front == (0, 0) and out == x.shape[2:] != (1, 1):
+        return _PLANES
+    return 0
+
+
 def _convolve(
     x: Tensor, w: Tensor, b: Tensor, out: tuple[int, ...], stride: tuple[int, ...],
-    pad: tuple[int, ...], dilation: tuple[int, ...], groups: int,
+    pad: tuple[int, ...], dilation: tuple[int, ...], groups: int, planes: int = 0,
 ) -> Tensor:
-    """One record; x is (N, H, W, C)."""
-    (n, *size, channels), (outputs, inner, *taps) = x.shape, w.shape
+    """One record; x is (N, H, W, C), unless `planes` says otherwise."""
+    (n, *size), (outputs, inner, *taps) = x.shape, w.shape
+    channels = size.pop(0 if planes else 2)
     area, flags = taps[0] * taps[1], groups << 8
     of_weight = (0, 0, 0, channels, outputs, *taps, 0, 0)
     shape: tuple[int, ...] = (groups, -(-outputs // groups // 32), area * inner, 32)
@@ -184,7 +197,7 @@ def _convolve(
     turned = _ABSENT
     if depthwise:
         turned = panels
-    elif x.requires_grad and grad_enabled():
+    elif x.requires_grad and grad_enabled() and not planes:
         shape = (groups, -(-inner // 32), area * (outputs // groups), 32)
         if flags & _WINOGRAD:
             shape = (36, -(-inner // 32), outputs, 32)
@@ -192,7 +205,7 @@ def _convolve(
                       (*of_weight, *stride, *pad, *dilation, flags | _TURNED))
     return call(CONV2D, (x, w, b, _ABSENT, panels, turned), ((n, *out, outputs),),
                 (n, *size, channels, outputs, *taps, *out, *stride, *pad, *dilation,
-                 flags | (b is not _ABSENT)))
+                 flags | planes | (b is not _ABSENT)))
 
 
 def conv2d(
@@ -219,7 +232,9 @@ def conv2d(
     dilation = sizes("conv2d", "dilation", dilation, 2, 1)
     front, back = _padding("conv2d", padding, kernel, stride, dilation)
     out = _outputs("conv2d", size, kernel, stride, front, back, dilation)
-    y = _convolve(channels_last(x), w, b, out, stride, front, dilation, groups)
+    planes = _from_planes(x, w, out, stride, front)
+    y = _convolve(x if planes else channels_last(x), w, b, out, stride, front, dilation, groups,
+                  planes)
     return from_channels_last(y)
 
 

@@ -13,6 +13,12 @@ def conv(**options):
     return lambda x, w, b=None: F.conv2d(x, w, b, **options)
 
 
+def last(**options):
+    """Of an image that lies channels last already."""
+    return lambda x, w, b=None: F.conv2d(_core.from_channels_last(_core.channels_last(x)), w, b,
+                                         **options)
+
+
 def integers(*shapes):
     """Whole numbers whose sums are exact in float32, in any order."""
     return lambda rng: tuple(rng.integers(-8, 9, s).astype(np.float32) for s in shapes)
@@ -77,6 +83,16 @@ CASES = [
     Case("conv2d", conv(stride=2), randn((2, 3, 5, 4), (4, 3, 1, 1), (4,)), "pointwise-stride"),
     Case("conv2d", conv(padding=1), randn((2, 3, 3, 2), (4, 3, 1, 1), (4,)), "pointwise-padded"),
     Case("conv2d", conv(groups=2), randn((2, 4, 3, 2), (6, 2, 1, 1)), "pointwise-groups"),
+    Case("conv2d", conv(), randn((0, 3, 4, 5), (4, 3, 1, 1), (4,)), "pointwise-none"),
+    Case("conv2d", conv(), randn((3, 70, 13, 11), (45, 70, 1, 1), (45,)), "pointwise-odd", big=True),
+    Case("conv2d", conv(groups=5), randn((1, 80, 21, 16), (200, 16, 1, 1)), "pointwise-wide",
+         big=True),
+    # x_n dy_n of more than 1024 by 1024 weights does not fit the scratch at once.
+    Case("conv2d", conv(), randn((2, 1050, 2, 3), (1030, 1050, 1, 1)), "pointwise-parts", big=True),
+    Case("conv2d", last(), randn((2, 3, 4, 5), (4, 3, 1, 1), (4,)), "pointwise-last"),
+    Case("conv2d", last(groups=2), randn((2, 4, 3, 2), (6, 2, 1, 1)), "pointwise-last-groups"),
+    Case("conv2d", last(), randn((3, 70, 13, 11), (45, 70, 1, 1), (45,)), "pointwise-last-odd",
+         big=True),
     Case("conv2d", conv(groups=3, padding=1), randn((2, 3, 4, 4), (6, 1, 3, 3), (6,)),
          "multiplied"),
     Case("conv2d", conv(groups=3, padding=1), randn((2, 3, 7, 8), (3, 1, 3, 3), (3,)), "depthwise"),
