@@ -84,7 +84,8 @@ CASES = [
     Case("conv2d", conv(padding=1), randn((2, 3, 3, 2), (4, 3, 1, 1), (4,)), "pointwise-padded"),
     Case("conv2d", conv(groups=2), randn((2, 4, 3, 2), (6, 2, 1, 1)), "pointwise-groups"),
     Case("conv2d", conv(), randn((0, 3, 4, 5), (4, 3, 1, 1), (4,)), "pointwise-none"),
-    Case("conv2d", conv(), randn((3, 70, 13, 11), (45, 70, 1, 1), (45,)), "pointwise-odd", big=True),
+    Case("conv2d", conv(), randn((3, 70, 13, 11), (45, 70, 1, 1), (45,)), "pointwise-odd",
+         big=True),
     Case("conv2d", conv(groups=5), randn((1, 80, 21, 16), (200, 16, 1, 1)), "pointwise-wide",
          big=True),
     # x_n dy_n of more than 1024 by 1024 weights does not fit the scratch at once.
