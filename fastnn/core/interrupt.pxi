@@ -84,9 +84,10 @@ cdef Undo undo_of(Program p, Recorder r):
     return u
 
 
-cdef int run_calls(Program p, long long at, long long end) except -1:
-    """Run calls; while the program can still be given up, look for signals now and then."""
-    cdef long long stop
+cdef int run_calls(Program p, long long at, long long end, double *times) except -1:
+    """Run calls; while the program can still be given up, look for signals now and then.
+    times: where a profile wants to know when each of them ran, or NULL."""
+    cdef long long stop, first = at
     cdef double ns
     cdef int threads = n_threads, bad
     while at < end:
@@ -94,6 +95,8 @@ cdef int run_calls(Program p, long long at, long long end) except -1:
         while stop < end and (p.ns < poll_ns or at >= p.undo.until or ns <= poll_ns):
             ns += p.costs[stop]
             stop += 1
+        if times != NULL:
+            fnn_time_records(times + 2 * (at - first))
         if poisoning:
             bad = replay_poisoned(p, at, stop, threads)
         elif ns > DROP_GIL_NS:

@@ -201,7 +201,7 @@ cdef bint run_phases(Program p) except -1:
             times = start_watch(end - at)
         try:
             ran = 0
-            run_calls(p, at, end)
+            run_calls(p, at, end, times)
             ran = 1
         finally:
             if times != NULL:
