@@ -304,10 +304,16 @@ def test_kernels_fill_the_wall_of_a_loop_of_big_products():
     assert 0 < rows[0].flop_rate < 1e13
 
 
-def test_times_lie_inside_the_block_in_order():
-    step, (x, y) = training(Net()), batch()
-    with fastnn.profile() as prof:
+@pytest.mark.parametrize("poll_ns", [2e7, 1.0])         # signals are looked at never, and always
+def test_times_lie_inside_the_block_in_order(poll_ns):
+    (x, y), before = batch(), _core.poll_signals_every(poll_ns)
+    try:
+        step = fastnn.compile(training(Net()))
         step(x, y)
+        with fastnn.profile() as prof:
+            step(x, y)
+    finally:
+        _core.poll_signals_every(before)
     end = 0.0
     for e in prof.events:
         assert e.time >= 0 and e.begin >= end - 1e-12
