@@ -24,7 +24,7 @@ static void check(int ok, const char *what)
 }
 
 /* A caller nobody has seen before. */
-static void fresh(void) { memory = (team_memory){.wake = WAKE_NS}; }
+static void fresh(void) { memory = (team_memory){.start = START_NS, .wake = WAKE_NS}; }
 
 /* One run of work that takes a thread `cost` ns and whose workers come `late`; 1 = on a team. */
 static int run(double cost, double late)
@@ -75,6 +75,13 @@ int main(void)
     check(teams > 5, "a crowded caller tries again");
     check(now - begin < 1.2 * alone, "and loses little by it");
     check(runs(2000, 1e5, 500, 0) > 1000, "it comes back when the crowd has gone");
+
+    fresh(), now = 1e9;
+    runs(50, 1e5, 350, 0);
+    check(runs(1000, 5e3, 350, 0) == 1000, "near cores share little work");
+    check(runs(1000, 5e3, 1200, 0) < 50, "cores far apart do not");
+    check(runs(100, 2e4, 1200, 0) == 100, "but more of it they do");
+    check(runs(10000, 5e3, 350, 0) > 5000, "it is noticed that they are near again");
 
     fresh(), now = 1e9;
     run(1e6, 3e9);
