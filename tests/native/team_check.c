@@ -80,7 +80,7 @@ int main(void)
     runs(50, 1e5, 350, 0);
     check(runs(1000, 5e3, 350, 0) == 1000, "near cores share little work");
     check(runs(1000, 5e3, 1200, 0) < 50, "cores far apart do not");
-    check(runs(100, 2e4, 1200, 0) == 100, "but more of it they do");
+    check(runs(100, 2e4, 1200, 0) > 90, "but more of it they do, once awake");
     check(runs(10000, 5e3, 350, 0) > 5000, "it is noticed that they are near again");
 
     fresh(), now = 1e9;
