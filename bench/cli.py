@@ -100,9 +100,13 @@ def main_report(arguments: list[str]) -> int:
     p.add_argument("file", type=Path, nargs="+",
                    help="JSON files that python -m bench wrote: runs of the same commit become one")
     p.add_argument("--png", type=Path, help="draw its picture here")
+    p.add_argument("--markdown", action="store_true", help="print the table for a page")
     options = p.parse_args(arguments)
     result = report.merged([json.loads(f.read_text()) for f in options.file])
-    report.print_table(result)
+    if options.markdown:
+        print(report.markdown(result))
+    else:
+        report.print_table(result)
     if options.png:
         print(f"picture {chart.draw(result, options.png)}")
     return 0

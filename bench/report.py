@@ -188,6 +188,15 @@ def notes(result: dict[str, Any]) -> list[str]:
     return said
 
 
+def markdown(result: dict[str, Any]) -> str:
+    """The table and its notes, for a page."""
+    peers = peers_in(result)
+    head, found = header(peers), lines(result)
+    table = [head, ["---", *["---:"] * (len(head) - 1)], *(cells(line, peers) for line in found)]
+    return "\n".join([*("| " + " | ".join(row) + " |" for row in table), "",
+                      *(f"- {text}" for text in notes(result))])
+
+
 def print_table(result: dict[str, Any]) -> None:
     """With rich where it is installed, in plain columns otherwise."""
     peers = peers_in(result)

@@ -287,6 +287,17 @@ def test_the_table_hides_nothing(capsys, monkeypatch):
             assert word in text, word
 
 
+def test_the_table_for_a_page_is_the_table(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    report.print_table(STORED)
+    plain, page = capsys.readouterr().out.splitlines(), report.markdown(STORED).splitlines()
+    n = len(STORED["rows"])
+    assert [line.replace("|", " ").split() for line in (page[0], *page[2 : n + 2])] == [
+        line.split() for line in plain[: n + 1]]
+    assert [line.removeprefix("- ") for line in page[n + 3 :]] == plain[n + 1 :]
+    assert {line.count("|") for line in page[: n + 2]} == {page[0].count("|")}
+
+
 def test_a_goal_beyond_the_roof_is_named():
     near = json.loads(json.dumps(STORED).replace('"samples": [0.2]', '"samples": [0.8]'))
     assert report.verdict(report.lines(near)[1]) == "MISSED, roof: 0.62"
