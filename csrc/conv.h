@@ -16,7 +16,9 @@
 typedef struct {
     gemm_source source;       /* first, so that one points to the other                   */
     const float *x;
-    int64_t h, w, ld, c;
+    int64_t h, w, c;
+    int64_t ld, step;         /* floats from a pixel to the next, and from a channel      */
+    int64_t image;            /* floats of an image                                       */
     int64_t gh, gw;           /* windows of an image                                      */
     int64_t sh, sw;           /* pixels from one window to the next                       */
     int64_t nh, nw;           /* taps of a window                                         */
@@ -65,7 +67,7 @@ VEC void conv_find(conv_rows *f, const conv_window *v, int64_t r, int64_t n)
     int64_t b = r % v->gw, a = r / v->gw % v->gh, image = r / v->gw / v->gh;
     f->whole = 1;
     for (int64_t j = 0; j < SQ; j++) {
-        f->image[j] = v->x + image * v->h * v->w * v->ld;
+        f->image[j] = v->x + image * v->image;
         f->top[j] = a * v->sh + v->oh;
         f->left[j] = b * v->sw + v->ow;
         f->whole &= f->left[j] >= 0 && b * v->sw + reach < v->w;
@@ -175,7 +177,7 @@ VEC void conv_pack_line(float *panel, const conv_window *v, const float *line, i
     }
 }
 
-/* gemm_source: columns are windows. */
+/* gemm_source: columns are windows.  Of planes v->c is 1, and the rows are (channel, i, j). */
 static void conv_pack_taps(const gemm_source *a, float *panel, int64_t i, int64_t m, int64_t p,
                            int64_t k)
 {
@@ -184,11 +186,13 @@ static void conv_pack_taps(const gemm_source *a, float *panel, int64_t i, int64_
     p += v->skip;
     for (int64_t l = 0, n; l < m; l += n) {
         const int64_t tap = (i + l) / v->c, q = (i + l) % v->c, across = tap % v->nw;
+        const int64_t down = tap / v->nw % v->nh, plane = tap / v->nw / v->nh;
+        const float *x = v->x + plane * v->step;
         n = gemm_min((joined ? v->nw - across : 1) * v->c - q, m - l);
         for (int64_t at = p, end; at < p + k; at = end) {
             const int64_t b = at % v->gw, r = at / v->gw, image = r / v->gh;
-            const int64_t y = r % v->gh * v->sh + v->oh + tap / v->nw * v->dh;
-            const float *line = y >= 0 && y < v->h ? v->x + (image * v->h + y) * v->w * v->ld : NULL;
+            const int64_t y = r % v->gh * v->sh + v->oh + down * v->dh;
+            const float *line = y >= 0 && y < v->h ? x + image * v->image + y * v->w * v->ld : NULL;
             end = gemm_min(at - b + v->gw, p + k);
             conv_pack_line(panel + (at - p) * GEMM_AR + l, v, line, b, b + end - at, across, q, n);
         }

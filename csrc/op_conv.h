@@ -7,6 +7,7 @@
 
 #include "conv.h"
 #include "conv_depthwise.h"
+#include "conv_few.h"
 #include "conv_pointwise.h"
 #include "conv_winograd.h"
 #include "gemm.h"
@@ -51,10 +52,36 @@ static int conv_is_depthwise(const conv_shape *v)
     return v->groups > 1 && v->groups == v->ci && v->ci == v->co && v->area <= DEPTHWISE_TAPS;
 }
 
+#define CONV_BAND (1 << 16)   /* floats of a band of dx, or of the product, at most       */
+
+/* Pixels of a row of the same residue. */
+static int64_t conv_residues(const conv_shape *v) { return gemm_ceil(v->size[1], v->stride[1]); }
+
+/* Whether x has so few channels that conv_few.h, and the gradient below, take it: the lines of a row
+ * of outputs fit, a band of dx for several windows, and the product of a row. */
+static int conv_is_few(const conv_shape *v)
+{
+    const int64_t reach = v->dilation[0] * (v->taps[0] - 1) + 1;
+    const int64_t width = v->stride[1] * (v->out[1] - 1) + v->dilation[1] * (v->taps[1] - 1) + 1;
+    const int64_t line = v->cg * v->stride[1] * conv_residues(v);
+    return line > 0 && v->cg <= FEW_CHANNELS && v->area > 1 && v->k <= CONV_BAND / v->out[1]
+        && (v->size[0] * line <= CONV_BAND || 4 * reach <= CONV_BAND / line)
+        && v->cg * reach <= FEW_MOST / width;
+}
+
+/* Floats of x from a pixel to the next, and from a channel. */
+static int64_t conv_ld(const conv_shape *v) { return v->flags & CONV_PLANES ? 1 : v->ci; }
+static int64_t conv_step(const conv_shape *v)
+{
+    return v->flags & CONV_PLANES ? v->size[0] * v->size[1] : 1;
+}
+
+/* x: at the first channel of a group. */
 static conv_window conv_windows(const conv_shape *v, const float *x)
 {
     return (conv_window){
-        .x = x, .h = v->size[0], .w = v->size[1], .ld = v->ci, .c = v->cg,
+        .x = x, .h = v->size[0], .w = v->size[1], .c = v->cg,
+        .ld = conv_ld(v), .step = conv_step(v), .image = v->size[0] * v->size[1] * v->ci,
         .gh = v->out[0], .gw = v->out[1], .sh = v->stride[0], .sw = v->stride[1],
         .nh = v->taps[0], .nw = v->taps[1], .oh = -v->pad[0], .ow = -v->pad[1],
         .dh = v->dilation[0], .dw = v->dilation[1]};
@@ -161,16 +188,20 @@ static void conv2d_fwd(const fnn_call *c, const fnn_scratch *s)
     }
     const int64_t packed = gemm_ceil(v.og, GEMM_PANEL_W) * GEMM_PANEL_W * v.k;
     for (int64_t g = 0; g < v.groups; g++) {
-        conv_window windows = conv_windows(&v, (const float *)c->buf[0] + g * v.cg);
+        conv_window windows = conv_windows(&v, (const float *)c->buf[0] + g * v.cg * conv_step(&v));
         windows.source.pack = conv_pack_windows;
         fnn_gemm product = {.m = v.pixels, .n = v.og, .k = v.k,
                             .panels = (const float *)c->buf[4] + g * packed,
                             .c = (float *)c->buf[6] + g * v.og, .ldc = v.co};
         if (v.flags & CONV_BIAS) product.bias = (const float *)c->buf[2] + g * v.og;
         if (v.flags & CONV_RESIDUAL) product.add = (const float *)c->buf[3] + g * v.og;
+        if (conv_is_few(&v)) {
+            few_run(&windows, &product, s);
+            continue;
+        }
         if (v.flags & CONV_PLANES) {
             const pointwise p = conv_pointwise(&v);
-            pointwise_forward(&p, (const float *)c->buf[0] + g * v.cg * p.pixels, &product, s);
+            pointwise_forward(&p, windows.x, &product, s);
             continue;
         }
         if (conv_is_product(&v)) product.a = windows.x, product.lda = v.ci;
@@ -188,7 +219,8 @@ static conv_window conv_reached(const conv_shape *v, const float *dy, const int6
                                 int64_t *before)
 {
     conv_window w = {.source = {conv_pack_windows}, .x = dy, .h = v->out[0], .w = v->out[1],
-                     .ld = v->co, .c = v->og, .sh = 1, .sw = 1};
+                     .ld = v->co, .step = 1, .image = v->out[0] * v->out[1] * v->co, .c = v->og,
+                     .sh = 1, .sw = 1};
     int64_t *grid[2] = {&w.gh, &w.gw}, *taps[2] = {&w.nh, &w.nw};
     int64_t *first[2] = {&w.oh, &w.ow}, *step[2] = {&w.dh, &w.dw};
     conv_taps t[2];
@@ -268,21 +300,6 @@ static void conv_input_gradient(const conv_shape *v, const float *dy, const floa
  * lanes along a row, the pixels of each residue mod stride side by side.  A band of dx at a time; an
  * element's sum goes over ascending rows of dy, then taps, whatever the bands. */
 
-#define CONV_FEW 8            /* channels of a group at most                              */
-#define CONV_BAND (1 << 16)   /* floats of a band of dx, or of the product, at most       */
-
-/* Pixels of a row of the same residue. */
-static int64_t conv_residues(const conv_shape *v) { return gemm_ceil(v->size[1], v->stride[1]); }
-
-/* Whether a band of several windows and the product of a row fit. */
-static int conv_is_few(const conv_shape *v)
-{
-    const int64_t reach = v->dilation[0] * (v->taps[0] - 1) + 1;
-    const int64_t line = v->cg * v->stride[1] * conv_residues(v);
-    return line > 0 && v->cg <= CONV_FEW && v->area > 1 && v->k <= CONV_BAND / gemm_max(v->out[1], 1)
-        && (v->size[0] * line <= CONV_BAND || 4 * reach <= CONV_BAND / line);
-}
-
 /* One row of products, (channel, tap) by windows in rows of ld, added to the rows y0..y1 of a band
  * (row, channel, residue, pixel). */
 static void conv_add_row(const conv_shape *v, const float *p, int64_t ld, int64_t a, int64_t y0,
@@ -310,6 +327,7 @@ static void conv_few_band(const conv_shape *v, const float *dy, const float *w, 
     const int64_t most = CONV_BAND / (v->k * v->out[1]), reach = v->dilation[0] * (v->taps[0] - 1);
     const int64_t first = gemm_max(y0 + v->pad[0] - reach + v->stride[0] - 1, 0) / v->stride[0];
     const int64_t end = gemm_min((y1 - 1 + v->pad[0]) / v->stride[0] + 1, v->out[0]);
+    const int64_t ld = conv_ld(v), step = conv_step(v);
     float *band = s->local + GEMM_SCRATCH / sizeof(float), *p = band + CONV_BAND;
     memset(band, 0, (size_t)((y1 - y0) * line) * sizeof(float));
     for (int64_t a = first, n; a < end; a += n) {
@@ -325,9 +343,10 @@ static void conv_few_band(const conv_shape *v, const float *dy, const float *w, 
         for (int64_t q = 0; q < v->cg; q++)
             for (int64_t r = 0; r < sw; r++) {
                 const float *from = band + (q * sw + r) * wide;
-                float *to = dx + y * v->size[1] * v->ci + q;
-                for (int64_t x = r; x < v->size[1]; x += sw, from++)
-                    to[x * v->ci] = acc ? to[x * v->ci] + *from : *from;
+                float *to = dx + y * v->size[1] * ld + q * step;
+                if (sw == 1 && ld == 1) conv_put(to, from, wide, acc);
+                else for (int64_t x = r; x < v->size[1]; x += sw, from++)
+                    to[x * ld] = acc ? to[x * ld] + *from : *from;
             }
 }
 
@@ -346,15 +365,15 @@ static void conv_few_gradient(const conv_shape *v, const float *dy, const float 
     }
 }
 
-/* ---- the gradient of w ---- Rows (tap, channel) of windows^T dy, a part of them at a time; a long
- * sum for few weights is cut into slabs of pixels, which are then added two by two. */
+/* ---- the gradient of w ---- Rows (tap, channel) of windows^T dy, of planes (channel, tap), a part of
+ * them at a time; a long sum for few weights is cut into slabs of pixels, which are then added two by two. */
 
 /* Rows i.. of the matrix, (rows, og), into dw (og, cg, area). */
 static void conv_put_weights(const conv_shape *v, const float *part, int64_t i, int64_t rows,
                              float *dw, int acc)
 {
     for (int64_t r = i; r < i + rows; r++, part += v->og) {
-        float *to = dw + r % v->cg * v->area + r / v->cg;
+        float *to = dw + (v->flags & CONV_PLANES ? r : r % v->cg * v->area + r / v->cg);
         for (int64_t o = 0; o < v->og; o++)
             to[o * v->k] = acc ? to[o * v->k] + part[o] : part[o];
     }
@@ -412,6 +431,7 @@ static void conv_weight_gradient(const conv_shape *v, const float *x, const floa
         conv_window w = conv_windows(v, x);
         w.source.pack = conv_pack_taps;
         w.skip = first;
+        if (v->flags & CONV_PLANES) w.c = 1;
         const fnn_gemm part = {
             .m = gemm_min(p.rows, v->k - i), .n = v->og, .k = v->pixels * (slab + 1) / p.slabs - first,
             .source = &w.source, .first = i, .b = dy + first * v->co, .ldb = v->co,
@@ -446,14 +466,14 @@ static void conv2d_bwd(const fnn_call *c, const fnn_scratch *s)
         winograd_run(&g, s);
     }
     for (int64_t g = 0; c->grad[0] && !winograd_x && g < groups; g++)
-        if (v.flags & CONV_PLANES) {
+        if (conv_is_few(&v))
+            conv_few_gradient(&v, dy + g * v.og, (const float *)c->buf[1] + g * v.og * v.k,
+                              c->grad[0] + g * v.cg * conv_step(&v), c->acc & 1, s);
+        else if (v.flags & CONV_PLANES) {
             const pointwise p = conv_pointwise(&v);
             pointwise_input(&p, dy + g * v.og, (const float *)c->buf[1] + g * v.og * v.cg,
                             c->grad[0] + g * v.cg * p.pixels, c->acc & 1, s);
-        } else if (conv_is_few(&v))
-            conv_few_gradient(&v, dy + g * v.og, (const float *)c->buf[1] + g * v.og * v.k,
-                              c->grad[0] + g * v.cg, c->acc & 1, s);
-        else
+        } else
             conv_input_gradient(&v, dy + g * v.og, turned + g * packed, c->grad[0] + g * v.cg,
                                 c->acc & 1, s);
     const int winograd_w = v.flags & CONV_WINOGRAD && c->grad[1];
@@ -464,13 +484,13 @@ static void conv2d_bwd(const fnn_call *c, const fnn_scratch *s)
         winograd_weights(&g, dy, c->grad[1], s);
     }
     for (int64_t g = 0; c->grad[1] && !winograd_w && g < groups; g++)
-        if (v.flags & CONV_PLANES) {
+        if (v.flags & CONV_PLANES && conv_is_product(&v)) {
             const pointwise p = conv_pointwise(&v);
             pointwise_weights(&p, x + g * v.cg * p.pixels, dy + g * v.og,
                               c->grad[1] + g * v.og * v.cg, c->acc >> 1 & 1, s);
         } else
-            conv_weight_gradient(&v, x + g * v.cg, dy + g * v.og, c->grad[1] + g * v.og * v.k,
-                             c->acc >> 1 & 1, s);
+            conv_weight_gradient(&v, x + g * v.cg * conv_step(&v), dy + g * v.og,
+                                 c->grad[1] + g * v.og * v.k, c->acc >> 1 & 1, s);
     if (c->grad[2] && v.flags & CONV_BIAS)
         column_sums(dy, v.pixels, v.co, c->grad[2], c->acc >> 2 & 1, s);
     if (c->grad[3] && v.flags & CONV_RESIDUAL)

@@ -35,10 +35,12 @@ def test_gradients_of_whole_numbers_are_exact(options: dict) -> None:
     seed = whole(*y.shape)
     y.backward(fastnn.tensor(seed))
     _, twin = reference.table(["conv2d"])["conv2d"]
-    wide = [a.astype(np.float64) for a in (x.transpose(0, 2, 3, 1), w, seed.transpose(0, 2, 3, 1))]
+    planes = dim[15] & 16
+    wide = [a.astype(np.float64) for a in
+            (x if planes else x.transpose(0, 2, 3, 1), w, seed.transpose(0, 2, 3, 1))]
     want = [True, True, *[False] * 4]
     dx, dw, *_ = twin([*wide[:2], *[None] * 4], [None], wide[2:], want, dim, [])
-    np.testing.assert_array_equal(xt.grad.numpy(), dx.transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(xt.grad.numpy(), dx if planes else dx.transpose(0, 3, 1, 2))
     np.testing.assert_array_equal(wt.grad.numpy(), dw)
 
 

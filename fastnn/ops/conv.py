@@ -31,6 +31,7 @@ _TURNED, _WINOGRAD, _PLANES = 4, 8, 16
 _MOST = 1 << 31                 # no stride, padding or dilation goes beyond
 _MOST_TAPS, _MOST_CHANNELS = 1 << 17, 1 << 17
 _DEPTHWISE_TAPS = 64            # of kernels that csrc/conv_depthwise.h takes
+_FEW, _BAND, _FEW_MOST = 8, 1 << 16, 1 << 17    # FEW_CHANNELS, CONV_BAND, FEW_MOST in csrc
 
 
 def sizes(op: str, name: str, value: Any, rank: int, least: int) -> tuple[int, ...]:
@@ -163,15 +164,34 @@ def _by_winograd(
     return inner * outputs <= _CACHED or tiles >= 16
 
 
+def _is_few(
+    w: Tensor, size: tuple[int, ...], out: tuple[int, ...], stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+) -> bool:
+    """As conv_is_few in csrc/op_conv.h."""
+    _, inner, *taps = w.shape
+    area, reach = taps[0] * taps[1], dilation[0] * (taps[0] - 1) + 1
+    width = stride[1] * (out[1] - 1) + dilation[1] * (taps[1] - 1) + 1
+    line = inner * stride[1] * -(-size[1] // stride[1])
+    return (
+        line > 0 and inner <= _FEW and area > 1 and area * inner <= _BAND // out[1]
+        and (size[0] * line <= _BAND or 4 * reach <= _BAND // line)
+        and inner * reach <= _FEW_MOST // width)
+
+
 def _from_planes(
     x: Tensor, w: Tensor, out: tuple[int, ...], stride: tuple[int, ...], front: tuple[int, ...],
+    dilation: tuple[int, ...], groups: int,
 ) -> int:
     """The flags of a convolution that reads an image x (N, C, H, W) as it lies; 0 for others."""
-    if is_channels_last(x) or w.shape[1] == 1:
+    (outputs, inner, *taps), size = w.shape, x.shape[2:]
+    if is_channels_last(x) or (inner == 1 < groups == outputs
+                               and taps[0] * taps[1] <= _DEPTHWISE_TAPS):
         return 0
-    if w.shape[2:] == stride == (1, 1) and front == (0, 0) and out == x.shape[2:] != (1, 1):
-        return _PLANES
-    return 0
+    if taps == [1, 1]:
+        plain = stride == (1, 1) and front == (0, 0) and out == size != (1, 1)
+        return _PLANES if plain and inner > 1 else 0
+    return _PLANES if _is_few(w, size, out, stride, dilation) else 0
 
 
 def _convolve(
@@ -232,7 +252,7 @@ def conv2d(
     dilation = sizes("conv2d", "dilation", dilation, 2, 1)
     front, back = _padding("conv2d", padding, kernel, stride, dilation)
     out = _outputs("conv2d", size, kernel, stride, front, back, dilation)
-    planes = _from_planes(x, w, out, stride, front)
+    planes = _from_planes(x, w, out, stride, front, dilation, groups)
     y = _convolve(x if planes else channels_last(x), w, b, out, stride, front, dilation, groups,
                   planes)
     return from_channels_last(y)

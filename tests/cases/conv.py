@@ -38,6 +38,27 @@ def small(**options):
     return conv(**options), randn((2, 4, 7, 6), (6, channels, 3, 2), (6,))
 
 
+def few():
+    """Few channels, in planes and channels last."""
+    for order, run in (("", conv), ("-last", last)):
+        yield Case("conv2d", run(padding=3, stride=2), randn((2, 3, 33, 31), (40, 3, 7, 7), (40,)),
+                   f"stem{order}", big=True)
+        yield Case("conv2d", run(padding=1, groups=2), randn((2, 10, 19, 23), (6, 5, 3, 3)),
+                   f"few-groups{order}", big=True)
+        yield Case("conv2d", run(padding=4, stride=(3, 2), dilation=(2, 3)),
+                   randn((2, 2, 40, 33), (9, 2, 3, 5)), f"few-dilated{order}", big=True)
+        yield Case("conv2d", run(padding=(7, 9)), randn((2, 3, 5, 4), (4, 3, 5, 6)),
+                   f"few-padded{order}", big=True)
+        yield Case("conv2d", run(groups=3, padding=1), randn((2, 6, 4, 4), (6, 2, 3, 3), (6,)),
+                   f"few-each{order}")
+        yield Case("conv2d", run(padding=(0, 2)), randn((1, 8, 3, 2), (35, 8, 2, 2), (35,)),
+                   f"few-eight{order}")
+    yield Case("conv2d", conv(padding=1), randn((1, 2, 90, 600), (17, 2, 3, 3), (17,)), "few-wide",
+               big=True)
+    yield Case("conv2d", conv(dilation=(1, 6000), padding=(1, 6000)),
+               randn((1, 3, 3, 40), (4, 3, 3, 3)), "few-apart", big=True)
+
+
 def winograd():
     """Images of 1 to 4 tiles, padded and not; the transform's error is some 1e-6 of an output's
     magnitude, here with room for the largest of all outputs."""
@@ -119,15 +140,8 @@ CASES = [
     Case("conv2d", conv(padding=1, stride=2), integers((2, 20, 12, 15), (33, 20, 3, 3)),
          "integers-stride", exact=True, big=True, grad=False),
     Case("conv2d", conv(padding=2), randn((3, 45, 9, 17), (70, 45, 5, 5), (70,)), "odd", big=True),
-    Case("conv2d", conv(padding=3, stride=2), randn((2, 3, 33, 31), (40, 3, 7, 7), (40,)), "stem",
-         big=True),
-    Case("conv2d", conv(padding=1, groups=2), randn((2, 10, 19, 23), (6, 5, 3, 3)), "few-groups",
-         big=True),
-    Case("conv2d", conv(padding=4, stride=(3, 2), dilation=(2, 3)),
-         randn((2, 2, 40, 33), (9, 2, 3, 5)), "few-dilated", big=True),
     Case("conv2d", conv(padding=(2, 1), stride=(2, 1), dilation=(1, 2)),
          randn((3, 1, 17, 40), (20, 1, 3, 3)), "one-channel-dilated", big=True),
-    Case("conv2d", conv(padding=(7, 9)), randn((2, 3, 5, 4), (4, 3, 5, 6)), "few-padded", big=True),
     Case("conv2d", conv(padding=1), randn((5, 1, 28, 28), (32, 1, 3, 3), (32,)), "slabs", big=True),
     # Chains of up to 4 x 530 products of unit normals round to u 2120 / sqrt(6), 5.2e-5; of 13,860
     # the worst is 4.5 of these, 1.3e-6 of the largest gradient.
@@ -137,6 +151,7 @@ CASES = [
     Case("conv2d", conv(groups=4, padding=1), randn((2, 80, 6, 7), (160, 20, 3, 3), (160,)),
          "groups-odd", big=True),
     Case("conv2d", packed_twice, randn((2, 5, 6, 6), (7, 5, 3, 3)), "packed", grad=False),
+    *few(),
     *winograd(),
     Case("pack_conv", conv(), randn((1, 9, 8, 8), (35, 9, 3, 3)), exact=True),
     Case("pack_conv", conv(stride=(2, 3), padding=1, dilation=(1, 2)),
