@@ -26,6 +26,16 @@ def need_int(op: str, name: str, value: Any) -> int:
         raise DTypeError(f"{op}: {name}: got {value!r}; need an integer") from None
 
 
+def need_probability(op: str, p: Any) -> float:
+    """The argument p of ops that drop elements."""
+    try:
+        if 0.0 <= p <= 1.0:
+            return float(p)
+    except TypeError:
+        raise DTypeError(f"{op}: p: got {p!r}; need a number from 0 to 1") from None
+    raise ValueError(f"{op}: p: got {p}; need 0 to 1")
+
+
 def need_value(op: str, name: str, value: Any, dtype: DType) -> np.ndarray:
     """A number as a 0-dimensional array of a dtype that can hold it."""
     try:

@@ -314,7 +314,9 @@ def _repeated(x: Tensor, d: int, before: int, after: int, value: Any) -> Tensor:
     n = x.shape[d]
     if n == 0:
         raise ShapeError(f"pad: input: got shape {x.shape}; need elements along axis {d} to repeat")
-    return index_select(x, d, np.arange(-before, n + after).clip(0, n - 1))
+    first, last = (expand(narrow(x, d, at, 1), (*x.shape[:d], m, *x.shape[d + 1 :]))
+                   for at, m in ((0, before), (n - 1, after)))
+    return cat([s for s in (first, x, last) if s.shape[d]], d)
 
 
 def _wrapped(x: Tensor, d: int, before: int, after: int, value: Any) -> Tensor:

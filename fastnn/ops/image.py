@@ -20,7 +20,7 @@ from .._core import (
     is_channels_last,
 )
 from ..errors import LimitError, ShapeError
-from .checks import need_float32, need_int
+from .checks import need_float32, need_int, need_probability
 from .conv import sizes
 from .creation import full
 from .random import dropout
@@ -229,8 +229,7 @@ def _drop_channels(name: str, input: Any, p: float, training: bool) -> Tensor:
     x = as_tensor(input)
     if x.ndim < 2:
         raise ShapeError(f"{name}: input: got shape {x.shape}; need (N, C, ...)")
-    if not 0.0 <= p <= 1.0:
-        raise ValueError(f"{name}: p: got {p}; need 0 to 1")
+    p = need_probability(name, p)
     if not training or p == 0.0:
         return x
     return x * dropout(full((*x.shape[:2], *[1] * (x.ndim - 2)), 1.0), p, True)

@@ -320,6 +320,9 @@ def _batch_norm_rows(
                              "training=False")
         shapes = (x.shape, (channels,))
         return call(BATCH_NORM_EVAL, (x, w, b, r, mean, var), shapes, dim, (eps,), 1)
+    if momentum is None and count is None:
+        raise ValueError("batch_norm: momentum: got None; need a number, or nn.BatchNorm, which "
+                         "counts the batches of an average")
     dim += (running_mean is not None, count is not None, momentum is None)
     return call(BATCH_NORM, (x, w, b, r, mean, var, n), (x.shape, (channels,), (channels,)), dim,
                 (eps, 0.0 if momentum is None else momentum), 2)

@@ -237,6 +237,8 @@ def _shares(n: int, m: int) -> tuple[Tensor, int]:
 
 def _adaptive_max(op: str, rank: int, input: Any, output_size: Any) -> Tensor:
     x, size, out = _adaptive(op, rank, input, output_size)
+    if max(out) > 2**24:
+        raise ShapeError(f"{op}: output_size: got {output_size}; need 1 to 2**24")
     taps = tuple(n // m for n, m in zip(size, out, strict=True))
     if all(n % m == 0 for n, m in zip(size, out, strict=True)) and max(taps) <= _MOST_TAPS:
         return _max_pool(op, rank, x, taps, None, 0, 1, False)

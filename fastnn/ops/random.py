@@ -16,7 +16,7 @@ import numpy as np
 from .. import _core
 from .._core import DTYPES, OPS, Tensor, as_tensor, call, call_into, elements
 from ..errors import DTypeError, ShapeError
-from .checks import need_float32, need_int, need_shape
+from .checks import need_float32, need_int, need_probability, need_shape
 
 __all__ = [
     "Generator", "bernoulli", "default_generator", "dropout", "fork_rng", "get_rng_state",
@@ -437,8 +437,7 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
         [0.0, 0.0]
     """
     x = as_tensor(input)
-    if not 0.0 <= p <= 1.0:
-        raise ValueError(f"dropout: p: got {p}; need 0 to 1")
+    p = need_probability("dropout", p)
     if not training or p == 0.0:
         return x
     if x.dtype is not F32:
