@@ -11,6 +11,7 @@
 #define FNN_CONV_FEW_H
 
 #include "conv.h"
+#include "conv_winograd.h"
 
 #define FEW_CHANNELS 8        /* of a group at most                                       */
 #define FEW_STRIDE 4          /* pixels that are joined to a block, at most               */
@@ -194,6 +195,39 @@ static void few_run(const conv_window *v, const fnn_gemm *g, const fnn_scratch *
             if (n <= (FEW_NV - 1) * VEC_W) n = gemm_min(n, VEC_W);
             for (int64_t r = r0; r < r1; r++)
                 few_row(v, g, lines + (r - r0) * v->sh * line, tap, (image * v->gh + r) * v->gw, j, n);
+        }
+    }
+}
+
+/* ---- strides by Winograd's transform ---- A convolution of stride s is one of stride 1 of the
+ * image's blocks of s by s pixels, whose channels are (across, down, channel): a kernel of 5 to 12
+ * taps has then 3 or 4.  A band of outputs is a small image of its own. */
+
+/* s: the stride.  x, c, h, w, top and left of g are not looked at. */
+static void few_winograd(const conv_window *v, const winograd *g, int64_t s, const fnn_scratch *scratch)
+{
+    const int64_t down = gemm_ceil(g->oh, g->edge), across = gemm_ceil(g->ow, g->edge);
+    const int64_t width = g->edge * (across - 1) + 6, c = s * s * v->c;
+    const int64_t room = gemm_max((FEW_ROOM / (width * c) - 6) / g->edge + 1, 1);
+    const int64_t fit = gemm_ceil(down, room), share = gemm_ceil(FEW_TASKS, gemm_max(g->n, 1));
+    const int64_t bands = gemm_max(fit, gemm_min(share, down));
+    float *lines = scratch->local + GEMM_SCRATCH / 4;
+    FNN_FOR
+    for (int64_t t = 0; t < g->n * bands; t++) {
+        const int64_t image = t / bands, a0 = down * (t % bands) / bands;
+        const int64_t a1 = down * (t % bands + 1) / bands, h = g->edge * (a1 - a0 - 1) + 6;
+        const int64_t y = image * g->oh * g->ow * g->o, all = (a1 - a0) * across;
+        winograd band = *g;
+        band.x = lines, band.n = 1, band.h = h, band.w = width, band.c = c;
+        band.top = -g->edge * a0, band.left = 0;
+        band.y += y;
+        if (g->add) band.add += y;
+        const int64_t left = (FNN_LOCAL_BYTES - GEMM_SCRATCH) / 4 - h * width * c - SQ - WINOGRAD_BESIDES;
+        const int64_t parts = gemm_ceil(all, gemm_min(left / winograd_room(&band), WINOGRAD_MOST));
+        few_lines(lines, v, v->x + image * v->image, g->edge * a0 * s + v->oh, v->ow, h, width, s);
+        for (int64_t p = 0; p < parts; p++) {
+            const int64_t first = a0 * across + all * p / parts, end = a0 * across + all * (p + 1) / parts;
+            winograd_tiles(&band, first, end - first, lines + h * width * c + SQ, scratch->local);
         }
     }
 }

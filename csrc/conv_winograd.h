@@ -1,8 +1,9 @@
 /*
- * conv_winograd.h: 3 by 3 convolutions of stride 1 with a quarter of the multiplications.
+ * conv_winograd.h: 3 by 3 convolutions of stride 1 with a quarter of the multiplications, and 4 by 4
+ * ones with a quarter, too.
  *
- * Tiles of 6 by 6 pixels give 4 by 4 outputs: transform the tile and the kernel, multiply element by
- * element, transform back (Winograd, "Arithmetic complexity of computations", 1980; Lavin and Gray,
+ * Tiles of 6 by 6 pixels give 4 by 4 outputs, F(4, 3), or 3 by 3, F(3, 4): transform the tile and the
+ * kernel, multiply element by element, transform back (Winograd, "Arithmetic complexity of computations", 1980; Lavin and Gray,
  * "Fast algorithms for convolutional neural networks", 2016).  Summed over channels, the products of
  * one of the 36 elements are a matrix product, (tiles, channels) by (channels, outputs).
  *
@@ -11,7 +12,7 @@
  * number of threads and any ISA with FMA.
  *
  * The gradient of the kernels shares the tiles: 4 by 4 gradients of outputs are then the kernel of
- * 3 by 3 sums, F(3, 4), and products are summed over tiles before they are transformed back.
+ * F(3, 4), and products are summed over tiles before they are transformed back.
  */
 #ifndef FNN_CONV_WINOGRAD_H
 #define FNN_CONV_WINOGRAD_H
@@ -98,24 +99,45 @@ VEC void winograd_taps(const vf *m, int ms, vf *y, int ys)
                        vf_fma(vf_set1(WINOGRAD_B2), even2, m[5 * ms]));
 }
 
-/* ---- pack ---- 36 matrices (rows, columns) in panels, one behind the other.  Row o, column j is
- * the kernel w[j * ld + o * step ..], turned by 180 degrees if turned. */
-static void winograd_pack(float *u, const float *w, int64_t ld, int64_t step, int64_t columns,
-                          int64_t rows, int turned)
+/* ---- pack ---- 36 matrices (rows, columns) in panels, one behind the other. */
+
+/* The kernel of row o, column j is w[j * ld + o * step ..], taps[0] by taps[1], turned by 180 degrees
+ * if turned.  A stride splits it by the parities of its taps: rows are (across, down, o) then, and
+ * every kernel has `size` taps down and across, 0 where w ends. */
+typedef struct {
+    const float *w;
+    int64_t ld, step, taps[2], stride;
+    int size, turned;
+} winograd_weight;
+
+static float winograd_tap(const winograd_weight *k, int64_t row, int64_t inner, int64_t j, int i)
 {
+    const int64_t y = i / k->size * k->stride + row / inner % k->stride;
+    const int64_t x = i % k->size * k->stride + row / inner / k->stride;
+    const int64_t tap = y * k->taps[1] + x, last = k->taps[0] * k->taps[1] - 1;
+    if (y >= k->taps[0] || x >= k->taps[1]) return 0.0f;
+    return k->w[j * k->ld + row % inner * k->step + (k->turned ? last - tap : tap)];
+}
+
+/* inner: rows of w. */
+static void winograd_pack(float *u, const winograd_weight *k, int64_t columns, int64_t inner)
+{
+    const int64_t rows = inner * k->stride * k->stride;
     const int64_t panels = gemm_ceil(columns, GEMM_PANEL_W), size = panels * rows * GEMM_PANEL_W;
+    const int n = k->size;
     FNN_FOR
     for (int64_t t = 0; t < panels * rows; t++) {
-        const int64_t j0 = t / rows * GEMM_PANEL_W, o = t % rows;
-        float kernel[9][GEMM_PANEL_W] = {{0}};
+        const int64_t j0 = t / rows * GEMM_PANEL_W;
+        float kernel[16][GEMM_PANEL_W] = {{0}};
         for (int64_t j = 0; j < gemm_min(GEMM_PANEL_W, columns - j0); j++)
-            for (int i = 0; i < 9; i++)
-                kernel[i][j] = w[(j0 + j) * ld + o * step + (turned ? 8 - i : i)];
+            for (int i = 0; i < n * n; i++)
+                kernel[i][j] = winograd_tap(k, t % rows, inner, j0 + j, i);
         for (int j = 0; j < GEMM_PANEL_W; j += FNN_LANES) {
-            vf g[9], half[18], all[36];
-            for (int i = 0; i < 9; i++) g[i] = vf_load(kernel[i] + j);
-            for (int i = 0; i < 3; i++) winograd_kernel(g + i, 3, half + i, 3);
-            for (int i = 0; i < 6; i++) winograd_kernel(half + 3 * i, 1, all + 6 * i, 1);
+            vf g[16], half[24], all[36];
+            for (int i = 0; i < n * n; i++) g[i] = vf_load(kernel[i] + j);
+            for (int i = 0; i < n; i++) (n == 3 ? winograd_kernel : winograd_gradient)(g + i, n, half + i, n);
+            for (int i = 0; i < 6; i++)
+                (n == 3 ? winograd_kernel : winograd_gradient)(half + n * i, 1, all + 6 * i, 1);
             for (int i = 0; i < 36; i++) vf_store(u + i * size + t * GEMM_PANEL_W + j, all[i]);
         }
     }
@@ -129,6 +151,7 @@ typedef struct {
     int64_t n, h, w, c;       /* images x                                                 */
     int64_t oh, ow, o;        /* images y, add                                            */
     int64_t top, left;        /* pixel of x that tap (0, 0) of output (0, 0) looks at     */
+    int edge;                 /* of the outputs of a tile: 4, or 3 for kernels of 4 by 4  */
     int acc;                  /* add to y                                                 */
 } winograd;
 
@@ -136,7 +159,7 @@ typedef struct {
 static void winograd_read(const winograd *g, const float *image, int64_t n, int64_t a, int64_t b,
                           float *v, int64_t size)
 {
-    const int64_t y0 = 4 * a + g->top, x0 = 4 * b + g->left;
+    const int64_t y0 = g->edge * a + g->top, x0 = g->edge * b + g->left;
     for (int64_t q = 0; q < n; q += FNN_LANES) {
         const int lanes = lanes_of(n - q);
         vf half[36], all[36];
@@ -157,27 +180,81 @@ static void winograd_read(const winograd *g, const float *image, int64_t n, int6
     }
 }
 
-static void winograd_write(const winograd *g, int64_t image, int64_t a, int64_t b, const float *m,
-                           int64_t size)
+VEC void winograd_back(const vf *m, int ms, vf *y, int ys, const int edge)
 {
+    if (edge == 4) winograd_output(m, ms, y, ys);
+    else winograd_taps(m, ms, y, ys);
+}
+
+/* half (tiles, edge, 6, o): column j of it from six matrices m (tiles, o), `size` apart. */
+VEC void winograd_down(const winograd *g, const float *m, int64_t size, int64_t n, int j, float *half,
+                       const int edge)
+{
+    for (int64_t t = 0; t < n; t++, m += g->o, half += 6 * edge * g->o)
+        for (int64_t q = 0; q < g->o; q += FNN_LANES) {
+            const int lanes = lanes_of(g->o - q);
+            vf d[6], y[4];
+            for (int i = 0; i < 6; i++) d[i] = vf_get(m + i * size + q, lanes);
+            winograd_back(d, 1, y, 1, edge);
+            for (int i = 0; i < edge; i++) vf_put(half + (6 * i + j) * g->o + q, y[i], lanes);
+        }
+}
+
+/* The outputs of tile (a, b) of an image. */
+VEC void winograd_write(const winograd *g, int64_t image, int64_t a, int64_t b, const float *half,
+                        const int edge)
+{
+    const int64_t down = gemm_min(edge, g->oh - edge * a), across = gemm_min(edge, g->ow - edge * b);
     for (int64_t q = 0; q < g->o; q += FNN_LANES) {
         const int lanes = lanes_of(g->o - q);
         const vf bias = g->bias ? vf_get(g->bias + q, lanes) : vf_zero();
-        vf half[24], all[16];
-        for (int j = 0; j < 6; j++) {
-            vf d[6];
-            for (int i = 0; i < 6; i++) d[i] = vf_get(m + (6 * i + j) * size + q, lanes);
-            winograd_output(d, 1, half + j, 6);
-        }
-        for (int i = 0; i < 4; i++) winograd_output(half + 6 * i, 1, all + 4 * i, 1);
-        for (int i = 0; i < 4 && 4 * a + i < g->oh; i++)
-            for (int j = 0; j < 4 && 4 * b + j < g->ow; j++) {
-                const int64_t at = ((image * g->oh + 4 * a + i) * g->ow + 4 * b + j) * g->o + q;
-                vf y = vf_add(all[4 * i + j], bias);
-                if (g->add) y = vf_add(y, vf_get(g->add + at, lanes));
-                if (g->acc) y = vf_add(y, vf_get(g->y + at, lanes));
-                vf_put(g->y + at, y, lanes);
+        for (int64_t i = 0; i < down; i++) {
+            const int64_t at = ((image * g->oh + edge * a + i) * g->ow + edge * b) * g->o + q;
+            vf d[6], y[4];
+            for (int j = 0; j < 6; j++) d[j] = vf_get(half + (6 * i + j) * g->o + q, lanes);
+            winograd_back(d, 1, y, 1, edge);
+            for (int j = 0; j < across; j++) {
+                const int64_t p = at + j * g->o;
+                vf to = vf_add(y[j], bias);
+                if (g->add) to = vf_add(to, vf_get(g->add + p, lanes));
+                if (g->acc) to = vf_add(to, vf_get(g->y + p, lanes));
+                vf_put(g->y + p, to, lanes);
             }
+        }
+    }
+}
+
+/* Floats that winograd_tiles wants for each tile, and besides. */
+static int64_t winograd_room(const winograd *g) { return 36 * g->c + 6 * (1 + g->edge) * g->o; }
+#define WINOGRAD_BESIDES (42 * FNN_LANES)
+
+/* n tiles from number `first` on: their 36 matrices lie at v, the products six at a time. */
+static void winograd_tiles(const winograd *g, int64_t first, int64_t n, float *v, float *scratch)
+{
+    const int64_t down = gemm_ceil(g->oh, g->edge), across = gemm_ceil(g->ow, g->edge);
+    const int64_t width = gemm_ceil(g->o, GEMM_PANEL_W) * GEMM_PANEL_W;
+    const int64_t in = n * g->c + FNN_LANES, out = n * g->o + FNN_LANES;   /* other cache sets */
+    float *m = v + 36 * in, *half = m + 6 * out;
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t tile = first + i, image = tile / across / down;
+        winograd_read(g, g->x + image * g->h * g->w * g->c, g->c, tile / across % down,
+                      tile % across, v + i * g->c, in);
+    }
+    for (int j = 0; j < 6; j++) {
+        for (int i = 0; i < 6; i++) {
+            const int64_t at = 6 * i + j;
+            const fnn_gemm product = {.m = n, .n = g->o, .k = g->c, .a = v + at * in, .lda = g->c,
+                                      .panels = g->panels + at * width * g->c, .c = m + i * out,
+                                      .ldc = g->o};
+            gemm_serial(&product, scratch);
+        }
+        if (g->edge == 4) winograd_down(g, m, out, n, j, half, 4);
+        else winograd_down(g, m, out, n, j, half, 3);
+    }
+    for (int64_t i = 0; i < n; i++, half += 6 * g->edge * g->o) {
+        const int64_t image = (first + i) / across / down, a = (first + i) / across % down;
+        if (g->edge == 4) winograd_write(g, image, a, (first + i) % across, half, 4);
+        else winograd_write(g, image, a, (first + i) % across, half, 3);
     }
 }
 
@@ -185,34 +262,16 @@ static void winograd_write(const winograd *g, int64_t image, int64_t a, int64_t 
  * the team, which no bit of a tile does. */
 static void winograd_run(const winograd *g, const fnn_scratch *s)
 {
-    const int64_t down = gemm_ceil(g->oh, 4), across = gemm_ceil(g->ow, 4), all = g->n * down * across;
-    const int64_t width = gemm_ceil(g->o, GEMM_PANEL_W) * GEMM_PANEL_W;
+    const int64_t all = g->n * gemm_ceil(g->oh, g->edge) * gemm_ceil(g->ow, g->edge);
     const int64_t share = FNN_SHARED_BYTES / 4 / fnn_team_size(), own = (FNN_LOCAL_BYTES - GEMM_SCRATCH) / 4;
-    const int64_t room = gemm_max(share, own) - 72 * FNN_LANES;
+    const int64_t room = gemm_max(share, own) - WINOGRAD_BESIDES;
     float *v = share > own ? s->shared + share * fnn_team_rank() : s->local + GEMM_SCRATCH / 4;
-    const int64_t most = gemm_max(gemm_min(room / (36 * (g->c + g->o)), WINOGRAD_MOST), 1);
+    const int64_t most = gemm_max(gemm_min(room / winograd_room(g), WINOGRAD_MOST), 1);
     const int64_t parts = gemm_ceil(all, most);
     FNN_FOR
     for (int64_t t = 0; t < parts; t++) {
-        const int64_t first = all * t / parts, n = all * (t + 1) / parts - first;
-        const int64_t in = n * g->c + FNN_LANES, out = n * g->o + FNN_LANES;   /* other cache sets */
-        float *m = v + 36 * in;
-        for (int64_t i = 0; i < n; i++) {
-            const int64_t tile = first + i, image = tile / across / down;
-            winograd_read(g, g->x + image * g->h * g->w * g->c, g->c, tile / across % down,
-                          tile % across, v + i * g->c, in);
-        }
-        for (int i = 0; i < 36; i++) {
-            const fnn_gemm product = {.m = n, .n = g->o, .k = g->c, .a = v + i * in, .lda = g->c,
-                                      .panels = g->panels + i * width * g->c, .c = m + i * out,
-                                      .ldc = g->o};
-            gemm_serial(&product, s->local);
-        }
-        for (int64_t i = 0; i < n; i++) {
-            const int64_t tile = first + i;
-            winograd_write(g, tile / across / down, tile / across % down, tile % across, m + i * g->o,
-                           out);
-        }
+        const int64_t first = all * t / parts;
+        winograd_tiles(g, first, all * (t + 1) / parts - first, v, s->local);
     }
 }
 

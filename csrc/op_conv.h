@@ -76,6 +76,9 @@ static int64_t conv_step(const conv_shape *v)
     return v->flags & CONV_PLANES ? v->size[0] * v->size[1] : 1;
 }
 
+/* Winograd: outputs of a tile across, from kernels of 3 taps or 4 across the blocks of a stride. */
+static int conv_tile_edge(const conv_shape *v) { return 7 - (int)gemm_ceil(v->taps[0], v->stride[0]); }
+
 /* x: at the first channel of a group. */
 static conv_window conv_windows(const conv_shape *v, const float *x)
 {
@@ -97,7 +100,7 @@ static pointwise conv_pointwise(const conv_shape *v)
 
 /* ---- pack_conv ---- Weights in panels for conv2d, or turned for the gradient of its input.
  * w: (Co, Ci / groups, KH, KW).  y: (groups, panels, rows, 32), see conv.h; (taps, C) if depthwise;
- * (36, panels, rows, 32) for Winograd's transform.  dim: as conv2d. */
+ * (36, panels, stride^2 rows, 32) for Winograd's transform.  dim: as conv2d. */
 
 static void pack_conv_fwd(const fnn_call *c, const fnn_scratch *s)
 {
@@ -110,7 +113,9 @@ static void pack_conv_fwd(const fnn_call *c, const fnn_scratch *s)
     float *y = c->buf[1];
     conv_place *place = (conv_place *)s->local;
     if (v.flags & CONV_WINOGRAD) {
-        winograd_pack(y, w, ld, step, columns, rows, turned);
+        const winograd_weight k = {.w = w, .ld = ld, .step = step, .taps = {v.taps[0], v.taps[1]},
+                                   .stride = v.stride[0], .size = 7 - conv_tile_edge(&v), .turned = turned};
+        winograd_pack(y, &k, columns, rows);
         return;
     }
     if (conv_is_depthwise(&v)) {
@@ -182,8 +187,11 @@ static void conv2d_fwd(const fnn_call *c, const fnn_scratch *s)
                             .bias = v.flags & CONV_BIAS ? c->buf[2] : NULL,
                             .add = v.flags & CONV_RESIDUAL ? c->buf[3] : NULL, .n = v.n,
                             .h = v.size[0], .w = v.size[1], .c = v.ci, .oh = v.out[0],
-                            .ow = v.out[1], .o = v.co, .top = -v.pad[0], .left = -v.pad[1]};
-        winograd_run(&g, s);
+                            .ow = v.out[1], .o = v.co, .top = -v.pad[0], .left = -v.pad[1],
+                            .edge = conv_tile_edge(&v)};
+        const conv_window windows = conv_windows(&v, g.x);
+        if (v.stride[0] > 1) few_winograd(&windows, &g, v.stride[0], s);
+        else winograd_run(&g, s);
         return;
     }
     const int64_t packed = gemm_ceil(v.og, GEMM_PANEL_W) * GEMM_PANEL_W * v.k;
@@ -458,11 +466,12 @@ static void conv2d_bwd(const fnn_call *c, const fnn_scratch *s)
         conv_axes(&v, a, 0);
         depthwise_weights(x, dy, c->grad[1], v.n, a, v.co, c->acc >> 1 & 1, s);
     }
-    const int winograd_x = v.flags & CONV_WINOGRAD && c->grad[0];
+    const int winograd_any = v.flags & CONV_WINOGRAD && v.stride[0] == 1;
+    const int winograd_x = winograd_any && c->grad[0];
     if (winograd_x) {
         const winograd g = {.x = dy, .panels = turned, .y = c->grad[0], .n = v.n, .h = v.out[0],
                             .w = v.out[1], .c = v.co, .oh = v.size[0], .ow = v.size[1], .o = v.ci,
-                            .top = v.pad[0] - 2, .left = v.pad[1] - 2, .acc = c->acc & 1};
+                            .top = v.pad[0] - 2, .left = v.pad[1] - 2, .edge = 4, .acc = c->acc & 1};
         winograd_run(&g, s);
     }
     for (int64_t g = 0; c->grad[0] && !winograd_x && g < groups; g++)
@@ -476,11 +485,11 @@ static void conv2d_bwd(const fnn_call *c, const fnn_scratch *s)
         } else
             conv_input_gradient(&v, dy + g * v.og, turned + g * packed, c->grad[0] + g * v.cg,
                                 c->acc & 1, s);
-    const int winograd_w = v.flags & CONV_WINOGRAD && c->grad[1];
+    const int winograd_w = winograd_any && c->grad[1];
     if (winograd_w) {
         const winograd g = {.x = x, .n = v.n, .h = v.size[0], .w = v.size[1], .c = v.ci,
                             .oh = v.out[0], .ow = v.out[1], .o = v.co, .top = -v.pad[0],
-                            .left = -v.pad[1], .acc = c->acc >> 1 & 1};
+                            .left = -v.pad[1], .edge = 4, .acc = c->acc >> 1 & 1};
         winograd_weights(&g, dy, c->grad[1], s);
     }
     for (int64_t g = 0; c->grad[1] && !winograd_w && g < groups; g++)

@@ -70,7 +70,9 @@ def of_both_orders(x: np.ndarray, w: np.ndarray, **options: int) -> list[list[by
 
 @pytest.mark.parametrize("x,w,options", [
     ((3, 20, 7, 9), (33, 20, 1, 1), {}), ((1, 300, 14, 14), (64, 300, 1, 1), {}),
-    ((2, 6, 4, 5), (4, 3, 1, 1), {"groups": 2}),
+    ((2, 6, 4, 5), (4, 3, 1, 1), {"groups": 2}), ((3, 3, 9, 20), (20, 3, 3, 3), {"padding": 1}),
+    ((2, 4, 17, 9), (6, 2, 4, 3), {"groups": 2, "stride": 2, "padding": 2}),
+    ((2, 3, 21, 30), (33, 3, 7, 7), {"stride": 2, "padding": 3}),
 ], ids=str)
 def test_planes_and_pixels_have_the_same_bits(x: tuple, w: tuple, options: dict) -> None:
     """What a convolution returns does not depend on the order its image lies in."""
@@ -104,6 +106,31 @@ def test_winograd_errors_and_the_exact_switch() -> None:
         assert F.conv2d(x, w, padding=1).numpy().tobytes() == exact.tobytes()
     finally:
         fastnn.exact_conv(False)
+
+
+@pytest.mark.parametrize("channels,size,stride,padding", [
+    (3, 7, 2, 3), (3, 11, 4, 2), (3, 5, 2, 2), (8, 6, 2, 0), (2, 8, 3, 1)])
+def test_errors_of_winograd_over_blocks_of_pixels(
+    channels: int, size: int, stride: int, padding: int
+) -> None:
+    """A stride over few channels: the bounds of the transform, and an image alone has its bits."""
+    x, w = randn(5, channels, 49, 52), randn(48, channels, size, size)
+    padded = np.pad(x.numpy().astype(np.float64), ((0, 0), (0, 0), *[(padding, padding)] * 2))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(2, 3))
+    want = np.einsum("nchwij,ocij->nohw", windows[:, :, ::stride, ::stride],
+                     w.numpy().astype(np.float64), optimize=True)
+
+    def error() -> float:
+        y = F.conv2d(x, w, stride=stride, padding=padding).numpy()
+        return float(np.sqrt(((y - want) ** 2).mean() / (want**2).mean()))
+
+    assert error() < 2.5e-6
+    with fastnn.exact_conv():
+        assert error() < 1e-6
+    together = F.conv2d(x, w, stride=stride, padding=padding).numpy()
+    for i in range(5):
+        alone = F.conv2d(x[i : i + 1], w, stride=stride, padding=padding).numpy()
+        assert alone.tobytes() == together[i : i + 1].tobytes()
 
 
 def test_errors_of_winograds_gradient_of_weights() -> None:

@@ -124,10 +124,11 @@ def _outputs(
 class exact_conv:
     """Whether convolutions add up products of x and w themselves, one after the other.
 
-    Otherwise kernels of 3×3 with stride 1 over 32 channels and more use Winograd's transform, which
-    takes a quarter of the multiplications at about twice the rounding error; NaN and infinity then
-    reach all outputs of their tiles of 4×4. exact_conv(True) switches at once; as a with block,
-    until its end. A compiled step stays as it was recorded.
+    Otherwise kernels of 3×3 with stride 1 over 32 channels and more, and larger ones with a stride
+    over up to 8 channels, use Winograd's transform, which takes a quarter to a third of the
+    multiplications at about twice the rounding error; NaN and infinity then reach all outputs of
+    their tiles of 4×4 or 3×3. exact_conv(True) switches at once; as a with block, until its end. A
+    compiled step stays as it was recorded.
 
     Example:
         >>> import fastnn
@@ -164,17 +165,32 @@ def _by_winograd(
     return inner * outputs <= _CACHED or tiles >= 16
 
 
+def _by_winograd_of_blocks(
+    inner: int, outputs: int, groups: int, taps: list[int], out: tuple[int, ...],
+    stride: tuple[int, ...], dilation: tuple[int, ...],
+) -> bool:
+    """The same for few channels and a stride, whose blocks of pixels see kernels of 3×3 or 4×4;
+    the lines of a row of tiles must fit csrc/conv_few.h."""
+    s, size = stride[0], -(-taps[0] // stride[0])
+    if not (stride == (s, s) and 1 < s <= 4 and size == -(-taps[1] // s) and size in (3, 4)):
+        return False
+    if groups > 1 or dilation != (1, 1) or outputs < 32 or inner > _FEW or inner * s * s < 12:
+        return False
+    return min(out) > 1 and 6 * s * s * inner * (out[1] + 6) <= _FEW_MOST
+
+
 def _is_few(
-    w: Tensor, size: tuple[int, ...], out: tuple[int, ...], stride: tuple[int, ...],
-    dilation: tuple[int, ...],
+    inner: int, taps: list[int], size: list[int] | tuple[int, ...], out: tuple[int, ...],
+    stride: tuple[int, ...], dilation: tuple[int, ...],
 ) -> bool:
     """As conv_is_few in csrc/op_conv.h."""
-    _, inner, *taps = w.shape
+    if inner > _FEW:
+        return False
     area, reach = taps[0] * taps[1], dilation[0] * (taps[0] - 1) + 1
     width = stride[1] * (out[1] - 1) + dilation[1] * (taps[1] - 1) + 1
     line = inner * stride[1] * -(-size[1] // stride[1])
     return (
-        line > 0 and inner <= _FEW and area > 1 and area * inner <= _BAND // out[1]
+        line > 0 and area > 1 and area * inner <= _BAND // out[1]
         and (size[0] * line <= _BAND or 4 * reach <= _BAND // line)
         and inner * reach <= _FEW_MOST // width)
 
@@ -191,7 +207,7 @@ def _from_planes(
     if taps == [1, 1]:
         plain = stride == (1, 1) and front == (0, 0) and out == size != (1, 1)
         return _PLANES if plain and inner > 1 else 0
-    return _PLANES if _is_few(w, size, out, stride, dilation) else 0
+    return _PLANES if _is_few(inner, taps, size, out, stride, dilation) else 0
 
 
 def _convolve(
@@ -202,22 +218,26 @@ def _convolve(
     (n, *size), (outputs, inner, *taps) = x.shape, w.shape
     channels = size.pop(0 if planes else 2)
     area, flags = taps[0] * taps[1], groups << 8
+    few = _is_few(inner, taps, size, out, stride, dilation)
     of_weight = (0, 0, 0, channels, outputs, *taps, 0, 0)
     shape: tuple[int, ...] = (groups, -(-outputs // groups // 32), area * inner, 32)
     dim = (*of_weight, 1, 1, 0, 0, 1, 1, flags)
     depthwise = 1 < groups == channels == outputs and area <= _DEPTHWISE_TAPS
     if depthwise:
         shape = (area, outputs)
-    elif not exact_conv.on and _by_winograd(inner, outputs, groups, taps, out, stride, dilation):
-        shape, flags = (36, -(-outputs // 32), inner, 32), flags | _WINOGRAD
-        dim = (*dim[:-1], flags)
+    elif not exact_conv.on:
+        sizes = inner, outputs, groups, taps, out, stride, dilation
+        if (_by_winograd_of_blocks if few else _by_winograd)(*sizes):
+            rows, flags = stride[0] ** 2 * inner, flags | _WINOGRAD
+            shape = (36, -(-outputs // 32), rows, 32)
+            dim = (*of_weight, *stride, 0, 0, 1, 1, flags)
     panels = packed(PACK_CONV, w, shape, dim)
     if panels is None:
         panels = call(PACK_CONV, (w,), (shape,), dim)
     turned = _ABSENT
     if depthwise:
         turned = panels
-    elif x.requires_grad and grad_enabled() and not planes:
+    elif x.requires_grad and grad_enabled() and not (planes or few):
         shape = (groups, -(-inner // 32), area * (outputs // groups), 32)
         if flags & _WINOGRAD:
             shape = (36, -(-inner // 32), outputs, 32)

@@ -118,8 +118,12 @@ def conv_transpose2d_grad(
 # Winograd's transform of a kernel by the points 0, 3/4, -3/4, 3/2, -3/2 and infinity: row p has
 # 1, p, p² over the product of p's distances to the other points.
 _POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
-_KERNEL = np.array([[p**i / math.prod(p - q for q in _POINTS if q != p) for i in range(3)]
-                    for p in _POINTS] + [[0, 0, 1]])
+
+
+def _kernel(taps: int) -> np.ndarray:
+    rows = [[p**i / math.prod(p - q for q in _POINTS if q != p) for i in range(taps)]
+            for p in _POINTS]
+    return np.array([*rows, [0.0] * (taps - 1) + [1.0]])
 
 
 def turn(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
@@ -139,7 +143,13 @@ def pack_conv(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
     w = v.grouped(ins[0])
     if v.flags & 8:
         g = w[0].transpose(1, 0, 2, 3)[..., ::-1, ::-1] if v.flags & 4 else w[0]
-        u = np.einsum("ai,ocij,bj->abco", _KERNEL, g, _KERNEL)
+        s = v.stride[0]
+        size = -(-v.kh // s)
+        blocks = np.zeros((*g.shape[:2], size * s, size * s), g.dtype)
+        blocks[..., :v.kh, :v.kw] = g
+        blocks = blocks.reshape(*g.shape[:2], size, s, size, s).transpose(0, 5, 3, 1, 2, 4)
+        u = np.einsum("ai,ocij,bj->abco", _kernel(size), blocks.reshape(len(g), -1, size, size),
+                      _kernel(size))
         return (np.stack([_panels(m) for m in u.reshape(36, *u.shape[2:])]),)
     if not v.flags & 4:                     # rows (kh, kw, channel), columns outputs
         return (np.stack([_panels(g.transpose(2, 3, 1, 0).reshape(-1, g.shape[0])) for g in w]),)

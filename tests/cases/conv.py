@@ -41,8 +41,12 @@ def small(**options):
 def few():
     """Few channels, in planes and channels last."""
     for order, run in (("", conv), ("-last", last)):
-        yield Case("conv2d", run(padding=3, stride=2), randn((2, 3, 33, 31), (40, 3, 7, 7), (40,)),
+        yield Case("conv2d", run(padding=3, stride=2), randn((2, 3, 33, 31), (20, 3, 7, 7), (20,)),
                    f"stem{order}", big=True)
+        yield Case("conv2d", run(padding=3, stride=2), randn((2, 3, 33, 31), (40, 3, 7, 7), (40,)),
+                   f"stem-winograd{order}", big=True, atol=1e-5)
+        yield Case("conv2d", run(padding=(0, 4), stride=3), randn((1, 2, 31, 50), (33, 2, 8, 7)),
+                   f"blocks-winograd{order}", big=True, atol=1e-5)
         yield Case("conv2d", run(padding=1, groups=2), randn((2, 10, 19, 23), (6, 5, 3, 3)),
                    f"few-groups{order}", big=True)
         yield Case("conv2d", run(padding=4, stride=(3, 2), dilation=(2, 3)),
@@ -55,6 +59,13 @@ def few():
                    f"few-eight{order}")
     yield Case("conv2d", conv(padding=1), randn((1, 2, 90, 600), (17, 2, 3, 3), (17,)), "few-wide",
                big=True)
+    yield Case("conv2d", conv(padding=2, stride=4), randn((3, 3, 67, 63), (32, 3, 11, 11), (32,)),
+               "blocks-of-four", big=True, atol=1e-5)
+    yield Case("conv2d", conv(padding=2, stride=2), randn((0, 3, 9, 9), (32, 3, 5, 5)),
+               "blocks-of-none", big=True)
+    for size, stride in ((7, 2), (11, 4), (5, 2)):
+        yield Case("pack_conv", conv(stride=stride), randn((1, 3, 30, 30), (33, 3, size, size)),
+                   f"blocks-{size}")
     yield Case("conv2d", conv(dilation=(1, 6000), padding=(1, 6000)),
                randn((1, 3, 3, 40), (4, 3, 3, 3)), "few-apart", big=True)
 
