@@ -16,7 +16,7 @@ from fastnn import _core
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))
 
-from bench import cli, compare, machine, peers, report  # noqa: E402
+from bench import cli, compare, machine, memory, peers, report  # noqa: E402
 from bench.peers import OURS, ROOF, Job  # noqa: E402
 from bench.rows import ROWS, Row, select  # noqa: E402
 from bench.runner import Process, Settings, Team, WorkerError, measure  # noqa: E402
@@ -399,3 +399,12 @@ def test_compare_needs_compiled_trees(tmp_path):
         pass
     with pytest.raises(ValueError, match="no-such-commit"), compare.built("no-such-commit", ROOT):
         pass
+
+
+def test_memory_of_a_training_step(capsys):
+    plan = memory.main(["resnet18", "--batch", "2", "--size", "32", "--steps", "2"])
+    text = capsys.readouterr().out
+    assert "step 2  loss" in text and "11,689,512 parameters" in text
+    assert 0 < plan["arena"] < plan["temporaries"]
+    assert plan["arena"] + 12 * 11_689_512 < plan["resident_peak"]   # weights, gradients, momenta
+    assert f"{plan['arena'] / 2**20:.1f} MiB" in text

@@ -60,7 +60,7 @@ TASKS = {
     "mnist": Task("mnist", lambda download: datasets.load_mnist(download=download),
                   (1, 28, 28), 20, DIGITS, {
         "mlp": Recipe({"sizes": [784, 512, 256, 10], "dropout": 0.4}, 15, 30, 4e-3),
-        "cnn": Recipe({"channels": [32, 64, 128], "hidden": 256, "dropout": 0.3}, 3, 8, 4e-3),
+        "cnn": Recipe({"channels": [32, 64, 128], "hidden": 256, "dropout": 0.3}, 3, 12, 4e-3),
         "lenet5": Recipe({}, 10, 20, 4e-3),
         "alexnet": Recipe({**SMALL, "width": 16, "dropout": 0.3}, 4, 10, 1.5e-3),
         "vgg16": Recipe({**SMALL, "width": 8, "dropout": 0.2}, 4, 10, 1.5e-3, side=32),

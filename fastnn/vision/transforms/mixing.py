@@ -91,6 +91,15 @@ class MixUp(_Mixing):
     Takes and returns (images, labels); `cross_entropy` takes the labels that come out.
 
     Source: Zhang et al., "mixup: beyond empirical risk minimization", ICLR 2018.
+
+    Example:
+        >>> import fastnn
+        >>> from fastnn.vision import transforms
+        >>> mix = transforms.MixUp(alpha=0.4, num_classes=10)
+        >>> x, y = mix(fastnn.rand(8, 1, 28, 28), fastnn.arange(8))
+        >>> x.shape, y.shape
+        ((8, 1, 28, 28), (8, 10))
+        >>> loss = fastnn.nn.functional.cross_entropy(fastnn.models.CNN()(x), y)
     """
 
     def mix(self, x: Tensor, part: float, rng: np.random.Generator) -> tuple[Tensor, float]:
@@ -101,6 +110,16 @@ class CutMix(_Mixing):
     """A rectangle of each image from the image before, the labels mixed by area.
 
     Source: Yun et al., "CutMix", ICCV 2019.
+
+    Example:
+        >>> import fastnn
+        >>> from fastnn.vision import transforms
+        >>> augment = transforms.Compose([
+        ...     transforms.RandomAffine(12, translate=(0.1, 0.1), scale=(0.9, 1.1)),
+        ...     transforms.CutMix(num_classes=10)])
+        >>> x, y = augment(fastnn.rand(8, 1, 28, 28), fastnn.arange(8))
+        >>> bool((y.sum(1) - 1).abs().max() < 1e-6)
+        True
     """
 
     def mix(self, x: Tensor, part: float, rng: np.random.Generator) -> tuple[Tensor, float]:
