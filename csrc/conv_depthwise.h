@@ -1,9 +1,10 @@
 /*
  * conv_depthwise.h: convolutions that keep channels apart: one kernel per channel, lanes are channels.
  *
- * Weights come as (taps, C).  Each output is one chain over ascending taps that starts from the bias;
- * taps outside the image are left out.  The gradient of a weight is summed image by image, and the
- * images two by two.
+ * Weights come as (taps, C).  Each output is one chain over ascending pixels of its window that starts
+ * from the bias: ascending taps forward, descending ones for the gradient of x; pixels outside the
+ * image are left out.  The gradient of a weight is summed image by image, over ascending rows and
+ * columns, and the images two by two.
  */
 #ifndef FNN_CONV_DEPTHWISE_H
 #define FNN_CONV_DEPTHWISE_H
@@ -21,11 +22,11 @@ typedef struct {
     int n;
 } depthwise_terms;
 
-/* y[p][c] = start[c] + sum over terms of at[p * step][c] w[tap][c] for m pixels. */
-VEC void depthwise_tile(const depthwise_terms *t, const float *w, const float *start, int64_t c,
-                        int64_t step, float *y, int acc, const int m)
+/* y[p][q..c] = start[q..c] + sum over terms of at[p * step][q..c] w[tap][q..c] for m pixels. */
+VEC void depthwise_pixels(const depthwise_terms *t, const float *w, const float *start, int64_t q,
+                          int64_t c, int64_t step, float *y, int acc, const int m)
 {
-    for (int64_t q = 0; q < c; q += FNN_LANES) {
+    for (; q < c; q += FNN_LANES) {
         const int lanes = lanes_of(c - q);
         vf sum[DEPTHWISE_PIXELS];
         for (int p = 0; p < m; p++)
@@ -52,16 +53,18 @@ static inline int64_t depthwise_sees(int64_t o, int64_t k, int64_t stride, int64
 /* One axis of an image: out results, from size operands. */
 typedef struct { int64_t out, size, taps, stride, pad, dilation; } depthwise_axis;
 
-static void depthwise_find(depthwise_terms *t, const float *x, const depthwise_axis a[2], int64_t i,
-                           int64_t j, int64_t c, int backward)
+static void depthwise_find(depthwise_terms *t, const float *x, const depthwise_axis a[2], int64_t o,
+                           int64_t p, int64_t c, int backward)
 {
+    const int64_t down = a[0].taps - 1, across = a[1].taps - 1;
     t->n = 0;
-    for (int64_t k = 0; k < a[0].taps; k++) {
-        const int64_t row = depthwise_sees(i, k, a[0].stride, a[0].pad, a[0].dilation, a[0].size, backward);
+    for (int64_t i = 0; i <= down; i++) {
+        const int64_t k = backward ? down - i : i;
+        const int64_t row = depthwise_sees(o, k, a[0].stride, a[0].pad, a[0].dilation, a[0].size, backward);
         if (row < 0) continue;
-        for (int64_t l = 0; l < a[1].taps; l++) {
-            const int64_t column =
-                depthwise_sees(j, l, a[1].stride, a[1].pad, a[1].dilation, a[1].size, backward);
+        for (int64_t j = 0; j <= across; j++) {
+            const int64_t l = backward ? across - j : j, column =
+                depthwise_sees(p, l, a[1].stride, a[1].pad, a[1].dilation, a[1].size, backward);
             if (column < 0) continue;
             t->at[t->n] = x + (row * a[1].size + column) * c;
             t->tap[t->n++] = k * a[1].taps + l;
@@ -78,26 +81,129 @@ static int depthwise_alike(const depthwise_axis *a, int64_t j, int backward)
                     : j * a->stride >= a->pad && last * a->stride - a->pad + reach < a->size;
 }
 
+/* ---- tiles ---- r rows of m outputs by one register of channels stay in registers, while the pixels
+ * they see are loaded once each.  Square kernels without dilation. */
+
+#define DEPTHWISE_CASE(k, s, r, m) case 8 * r + m: \
+    for (int64_t q = 0; q < c; q += VEC_W) { depthwise_tile(g, o, p, q, k, s, r, m); } break;
+#if VEC_K == 1 || defined(__aarch64__)      /* 32 registers: 16 + 9 weights + 1 */
+#define DEPTHWISE_TILE 4
+#define DEPTHWISE_ROWS(k, s, r) DEPTHWISE_CASE(k, s, r, 1) DEPTHWISE_CASE(k, s, r, 2) \
+    DEPTHWISE_CASE(k, s, r, 3) DEPTHWISE_CASE(k, s, r, 4)
+#define DEPTHWISE_CASES(k, s) DEPTHWISE_ROWS(k, s, 1) DEPTHWISE_ROWS(k, s, 2) \
+    DEPTHWISE_ROWS(k, s, 3) DEPTHWISE_ROWS(k, s, 4)
+#else                                       /* 16 registers: 4 + 9 + 1 */
+#define DEPTHWISE_TILE 2
+#define DEPTHWISE_ROWS(k, s, r) DEPTHWISE_CASE(k, s, r, 1) DEPTHWISE_CASE(k, s, r, 2)
+#define DEPTHWISE_CASES(k, s) DEPTHWISE_ROWS(k, s, 1) DEPTHWISE_ROWS(k, s, 2)
+#endif
+
+typedef struct {
+    const float *x, *w, *start;
+    float *y;
+    int64_t h, wide, out, c;      /* rows and columns of x, columns of y, channels        */
+    int64_t top, left;            /* pixel of tap (0, 0) of output (0, 0)                 */
+    int acc, flip;                /* flip: the last tap first                             */
+} depthwise_image;
+
+/* The outputs (o, p), ..., (o + r - 1, p + m - 1), channels q.. */
+VEC void depthwise_tile(const depthwise_image *g, int64_t o, int64_t p, int64_t q, const int k,
+                        const int stride, const int r, const int m)
+{
+    const int64_t row = o * stride + g->top, column = p * stride + g->left;
+    const float *x = g->x + (row * g->wide + column) * g->c + q;
+    float *y = g->y + (o * g->out + p) * g->c + q;
+    qf sum[DEPTHWISE_TILE][DEPTHWISE_TILE], w[25];
+#pragma GCC unroll 25
+    for (int i = 0; i < k * k; i++) w[i] = gemm_load(g->w + (g->flip ? k * k - 1 - i : i) * g->c + q);
+#pragma GCC unroll 4
+    for (int i = 0; i < r; i++)
+#pragma GCC unroll 4
+        for (int j = 0; j < m; j++)
+            sum[i][j] = g->acc ? gemm_load(y + (i * g->out + j) * g->c)
+                      : g->start ? gemm_load(g->start + q) : q_set1(0.0f);
+#pragma GCC unroll 16
+    for (int a = 0; a < (r - 1) * stride + k; a++, x += g->wide * g->c) {
+        if (row + a < 0 || row + a >= g->h) continue;
+#pragma GCC unroll 16
+        for (int b = 0; b < (m - 1) * stride + k; b++) {
+            if (column + b < 0 || column + b >= g->wide) continue;
+            const qf v = gemm_load(x + b * g->c);
+#pragma GCC unroll 4
+            for (int i = 0; i < r; i++)
+#pragma GCC unroll 4
+                for (int j = 0; j < m; j++) {
+                    const int down = a - i * stride, across = b - j * stride;
+                    if (down >= 0 && down < k && across >= 0 && across < k)
+                        sum[i][j] = q_fma(v, w[down * k + across], sum[i][j]);
+                }
+        }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < r; i++)
+#pragma GCC unroll 4
+        for (int j = 0; j < m; j++) gemm_store(y + (i * g->out + j) * g->c, sum[i][j]);
+}
+
+/* The same for r by m outputs and the first c channels, a multiple of VEC_W. */
+#define DEPTHWISE_FN(k, s) \
+    static void depthwise_tile_##k##_##s(const depthwise_image *g, int64_t o, int64_t p, int64_t r, \
+                                         int64_t m, int64_t c) \
+    { switch (8 * r + m) { DEPTHWISE_CASES(k, s) } }
+DEPTHWISE_FN(3, 1)
+DEPTHWISE_FN(3, 2)
+DEPTHWISE_FN(5, 1)
+
+/* ---- any kernel ---- */
+
+/* Channels q..c of output row o. */
+static void depthwise_row(const depthwise_image *g, const depthwise_axis a[2], int64_t o, int64_t q,
+                          int backward)
+{
+    const int64_t step = backward ? g->c : a[1].stride * g->c;
+    depthwise_terms t;
+    for (int64_t j = 0, m; j < a[1].out; j += m) {
+        float *y = g->y + (o * a[1].out + j) * g->c;
+        depthwise_find(&t, g->x, a, o, j, g->c, backward);
+        m = depthwise_alike(&a[1], j, backward) ? DEPTHWISE_PIXELS : 1;
+        if (m > 1) depthwise_pixels(&t, g->w, g->start, q, g->c, step, y, g->acc, DEPTHWISE_PIXELS);
+        else depthwise_pixels(&t, g->w, g->start, q, g->c, step, y, g->acc, 1);
+    }
+}
+
+/* Rows o..o+r of an image. */
+static void depthwise_band(const depthwise_image *g, const depthwise_axis a[2], int64_t o, int64_t r,
+                           int backward)
+{
+    const int64_t k = a[0].taps, stride = a[0].stride, tiles = gemm_ceil(a[1].out, DEPTHWISE_TILE);
+    const int square = k == a[1].taps && stride == a[1].stride && a[0].dilation * a[1].dilation == 1;
+    const int tiled = square && ((k == 3 && stride == 1) || (k == 5 && stride == 1)
+                                 || (k == 3 && stride == 2 && !backward));
+    const int64_t whole = tiled ? g->c / VEC_W * VEC_W : 0;
+    for (int64_t t = 0; whole > 0 && t < tiles; t++) {
+        const int64_t p = a[1].out * t / tiles, m = a[1].out * (t + 1) / tiles - p;
+        if (stride == 2) depthwise_tile_3_2(g, o, p, r, m, whole);
+        else if (k == 3) depthwise_tile_3_1(g, o, p, r, m, whole);
+        else depthwise_tile_5_1(g, o, p, r, m, whole);
+    }
+    for (int64_t i = o; whole < g->c && i < o + r; i++) depthwise_row(g, a, i, whole, backward);
+}
+
 /* y, or dx: (n, a[0].out, a[1].out, c) from x, or dy: (n, a[0].size, a[1].size, c). */
 static void depthwise_run(const float *x, const float *w, const float *start, float *y, int64_t n,
                           const depthwise_axis a[2], int64_t c, int acc, int backward)
 {
-    const int64_t step = backward ? c : a[1].stride * c;
+    const int64_t rows = a[0].out, bands = gemm_ceil(rows, DEPTHWISE_TILE);
+    int64_t first[2];
+    for (int i = 0; i < 2; i++) first[i] = backward ? a[i].pad - a[i].taps + 1 : -a[i].pad;
     FNN_FOR
-    for (int64_t r = 0; r < n * a[0].out; r++) {
-        const float *image = x + r / a[0].out * a[0].size * a[1].size * c;
-        float *line = y + r * a[1].out * c;
-        depthwise_terms t;
-        for (int64_t j = 0; j < a[1].out;) {
-            depthwise_find(&t, image, a, r % a[0].out, j, c, backward);
-            if (depthwise_alike(&a[1], j, backward)) {
-                depthwise_tile(&t, w, start, c, step, line + j * c, acc, DEPTHWISE_PIXELS);
-                j += DEPTHWISE_PIXELS;
-            } else {
-                depthwise_tile(&t, w, start, c, step, line + j * c, acc, 1);
-                j++;
-            }
-        }
+    for (int64_t t = 0; t < n * bands; t++) {
+        const int64_t image = t / bands, b = t % bands, o = rows * b / bands;
+        const depthwise_image g = {.x = x + image * a[0].size * a[1].size * c, .w = w,
+                                   .start = start, .y = y + image * rows * a[1].out * c,
+                                   .h = a[0].size, .wide = a[1].size, .out = a[1].out, .c = c,
+                                   .top = first[0], .left = first[1], .acc = acc, .flip = backward};
+        depthwise_band(&g, a, o, rows * (b + 1) / bands - o, backward);
     }
 }
 
@@ -124,7 +230,7 @@ VEC void depthwise_line(vf sum[DEPTHWISE_LINE], const float *x, const float *dy,
 }
 
 /* The same for m taps of kernel row k over an image, added to out[l * c]. */
-VEC void depthwise_image(const float *x, const float *dy, const depthwise_axis a[2], int64_t k,
+VEC void depthwise_sum(const float *x, const float *dy, const depthwise_axis a[2], int64_t k,
                          int64_t first, int64_t c, int lanes, float *out, const int m)
 {
     vf sum[DEPTHWISE_LINE];
@@ -141,14 +247,14 @@ static void depthwise_taps(const float *x, const float *dy, const depthwise_axis
                            int64_t first, int64_t c, int lanes, float *out, int64_t m)
 {
     switch (m) {
-    case 1: depthwise_image(x, dy, a, k, first, c, lanes, out, 1); break;
-    case 2: depthwise_image(x, dy, a, k, first, c, lanes, out, 2); break;
-    case 3: depthwise_image(x, dy, a, k, first, c, lanes, out, 3); break;
-    case 4: depthwise_image(x, dy, a, k, first, c, lanes, out, 4); break;
-    case 5: depthwise_image(x, dy, a, k, first, c, lanes, out, 5); break;
-    case 6: depthwise_image(x, dy, a, k, first, c, lanes, out, 6); break;
-    case 7: depthwise_image(x, dy, a, k, first, c, lanes, out, 7); break;
-    default: depthwise_image(x, dy, a, k, first, c, lanes, out, 8); break;
+    case 1: depthwise_sum(x, dy, a, k, first, c, lanes, out, 1); break;
+    case 2: depthwise_sum(x, dy, a, k, first, c, lanes, out, 2); break;
+    case 3: depthwise_sum(x, dy, a, k, first, c, lanes, out, 3); break;
+    case 4: depthwise_sum(x, dy, a, k, first, c, lanes, out, 4); break;
+    case 5: depthwise_sum(x, dy, a, k, first, c, lanes, out, 5); break;
+    case 6: depthwise_sum(x, dy, a, k, first, c, lanes, out, 6); break;
+    case 7: depthwise_sum(x, dy, a, k, first, c, lanes, out, 7); break;
+    default: depthwise_sum(x, dy, a, k, first, c, lanes, out, 8); break;
     }
 }
 

@@ -6,7 +6,7 @@
 #define FNN_OP_CONV_H
 
 #include "conv.h"
-#include "conv_depthwise.h"
+#include "conv_depthwise_planes.h"
 #include "conv_few.h"
 #include "conv_pointwise.h"
 #include "conv_winograd.h"
@@ -177,8 +177,9 @@ static void conv2d_fwd(const fnn_call *c, const fnn_scratch *s)
     if (conv_is_depthwise(&v)) {
         depthwise_axis a[2];
         conv_axes(&v, a, 0);
-        depthwise_run(c->buf[0], c->buf[4], v.flags & CONV_BIAS ? c->buf[2] : NULL, c->buf[6], v.n, a,
-                      v.co, 0, 0);
+        const float *b = v.flags & CONV_BIAS ? c->buf[2] : NULL;
+        if (v.flags & CONV_PLANES) planes_run(c->buf[0], c->buf[1], b, c->buf[6], v.n, a, v.co, 0, 0);
+        else depthwise_run(c->buf[0], c->buf[4], b, c->buf[6], v.n, a, v.co, 0, 0);
         if (v.flags & CONV_RESIDUAL) conv_add(&v, c->buf[3], c->buf[6], 1);
         return;
     }
@@ -459,12 +460,16 @@ static void conv2d_bwd(const fnn_call *c, const fnn_scratch *s)
     if (depthwise && c->grad[0]) {
         depthwise_axis a[2];
         conv_axes(&v, a, 1);
-        depthwise_run(dy, turned, NULL, c->grad[0], v.n, a, v.co, c->acc & 1, 1);
+        if (v.flags & CONV_PLANES)
+            planes_run(dy, c->buf[1], NULL, c->grad[0], v.n, a, v.co, c->acc & 1, 1);
+        else depthwise_run(dy, turned, NULL, c->grad[0], v.n, a, v.co, c->acc & 1, 1);
     }
     if (depthwise && c->grad[1]) {
         depthwise_axis a[2];
         conv_axes(&v, a, 0);
-        depthwise_weights(x, dy, c->grad[1], v.n, a, v.co, c->acc >> 1 & 1, s);
+        if (v.flags & CONV_PLANES)
+            planes_weights(x, dy, c->grad[1], v.n, a, v.co, c->acc >> 1 & 1, s);
+        else depthwise_weights(x, dy, c->grad[1], v.n, a, v.co, c->acc >> 1 & 1, s);
     }
     const int winograd_any = v.flags & CONV_WINOGRAD && v.stride[0] == 1;
     const int winograd_x = winograd_any && c->grad[0];
@@ -500,7 +505,9 @@ static void conv2d_bwd(const fnn_call *c, const fnn_scratch *s)
         } else
             conv_weight_gradient(&v, x + g * v.cg * conv_step(&v), dy + g * v.og,
                                  c->grad[1] + g * v.og * v.k, c->acc >> 1 & 1, s);
-    if (c->grad[2] && v.flags & CONV_BIAS)
+    if (c->grad[2] && v.flags & CONV_BIAS && v.flags & CONV_PLANES_OUT)
+        planes_sums(dy, v.n, v.co, v.out[0] * v.out[1], c->grad[2], c->acc >> 2 & 1);
+    else if (c->grad[2] && v.flags & CONV_BIAS)
         column_sums(dy, v.pixels, v.co, c->grad[2], c->acc >> 2 & 1, s);
     if (c->grad[3] && v.flags & CONV_RESIDUAL)
         conv_add(&v, dy, c->grad[3], c->acc >> 3 & 1);

@@ -27,10 +27,13 @@ CONV2D, PACK_CONV = OPS["conv2d"], OPS["pack_conv"]
 CONV_TRANSPOSE2D = OPS["conv_transpose2d"]
 _ABSENT = _core.empty((0,))
 _CACHED = 1 << 17               # weights whose 36 transformed ones stay in a cache of 32 MB
-_TURNED, _WINOGRAD, _PLANES = 4, 8, 16
+_TURNED, _WINOGRAD = 4, 8
+_PLANES, _PLANES_OUT = 16, 32
 _MOST = 1 << 31                 # no stride, padding or dilation goes beyond
 _MOST_TAPS, _MOST_CHANNELS = 1 << 17, 1 << 17
 _DEPTHWISE_TAPS = 64            # of kernels that csrc/conv_depthwise.h takes
+_PLANES_KERNELS = ([3, 3], [5, 5], [7, 7])      # ... and conv_depthwise_planes.h
+_PLANES_WIDTH = 12              # of rows that fill its registers well enough
 _FEW, _BAND, _FEW_MOST = 8, 1 << 16, 1 << 17    # FEW_CHANNELS, CONV_BAND, FEW_MOST in csrc
 
 
@@ -199,11 +202,16 @@ def _from_planes(
     x: Tensor, w: Tensor, out: tuple[int, ...], stride: tuple[int, ...], front: tuple[int, ...],
     dilation: tuple[int, ...], groups: int,
 ) -> int:
-    """The flags of a convolution that reads an image x (N, C, H, W) as it lies; 0 for others."""
+    """The flags of a convolution that reads images (N, C, H, W) as they lie; 0 for others.
+
+    They return channels last all the same; depthwise ones planes, a plain tensor.
+    """
     (outputs, inner, *taps), size = w.shape, x.shape[2:]
-    if is_channels_last(x) or (inner == 1 < groups == outputs
-                               and taps[0] * taps[1] <= _DEPTHWISE_TAPS):
+    if is_channels_last(x):
         return 0
+    if inner == 1 < groups == outputs and taps[0] * taps[1] <= _DEPTHWISE_TAPS:
+        simple = taps in _PLANES_KERNELS and stride == dilation == (1, 1)
+        return _PLANES | _PLANES_OUT if simple and out[1] >= _PLANES_WIDTH else 0
     if taps == [1, 1]:
         plain = stride == (1, 1) and front == (0, 0) and out == size != (1, 1)
         return _PLANES if plain and inner > 1 else 0
@@ -231,10 +239,11 @@ def _convolve(
             rows, flags = stride[0] ** 2 * inner, flags | _WINOGRAD
             shape = (36, -(-outputs // 32), rows, 32)
             dim = (*of_weight, *stride, 0, 0, 1, 1, flags)
-    panels = packed(PACK_CONV, w, shape, dim)
-    if panels is None:
-        panels = call(PACK_CONV, (w,), (shape,), dim)
-    turned = _ABSENT
+    panels = turned = _ABSENT
+    if not planes & _PLANES_OUT:
+        panels = packed(PACK_CONV, w, shape, dim)
+        if panels is None:
+            panels = call(PACK_CONV, (w,), (shape,), dim)
     if depthwise:
         turned = panels
     elif x.requires_grad and grad_enabled() and not (planes or few):
@@ -243,7 +252,8 @@ def _convolve(
             shape = (36, -(-inner // 32), outputs, 32)
         turned = call(PACK_CONV, (w,), (shape,),
                       (*of_weight, *stride, *pad, *dilation, flags | _TURNED))
-    return call(CONV2D, (x, w, b, _ABSENT, panels, turned), ((n, *out, outputs),),
+    result = (n, outputs, *out) if planes & _PLANES_OUT else (n, *out, outputs)
+    return call(CONV2D, (x, w, b, _ABSENT, panels, turned), (result,),
                 (n, *size, channels, outputs, *taps, *out, *stride, *pad, *dilation,
                  flags | planes | (b is not _ABSENT)))
 
@@ -275,7 +285,7 @@ def conv2d(
     planes = _from_planes(x, w, out, stride, front, dilation, groups)
     y = _convolve(x if planes else channels_last(x), w, b, out, stride, front, dilation, groups,
                   planes)
-    return from_channels_last(y)
+    return y if planes & _PLANES_OUT else from_channels_last(y)
 
 
 def conv1d(
