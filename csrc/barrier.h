@@ -12,6 +12,7 @@
 #ifndef FNN_BARRIER_H
 #define FNN_BARRIER_H
 
+#include <limits.h>
 #include <stdatomic.h>
 #if defined(__linux__)
 #include <linux/futex.h>
@@ -25,15 +26,18 @@
 #include "parallel.h"
 
 #define ROUNDS 10            /* teams of up to 1024 threads                                    */
-#define SPINS 10000          /* 0.25 ms here, then sleep; as libgomp's: fastnn/_runtime.py     */
+#define SPINS 10000          /* 0.25 ms here, longer than Python's pauses in a step; then sleep */
 #define GLANCE 64            /* spins between looks at who else needs this CPU                 */
 
+/* What others write or look at while they spin lies in one cache line, what a thread writes in another. */
 typedef struct member {
     _Alignas(64) atomic_uint signal[ROUNDS];  /* how often a thread 2^r before this one has come */
     atomic_int asleep;                   /* waits in the kernel, or was woken and has not run  */
     atomic_int cpu;                      /* where it was last seen; -1 = unknown               */
-    unsigned met;                        /* barriers so far                                    */
     int rank, size;
+    _Alignas(64) unsigned met;           /* barriers so far                                    */
+    atomic_uint done;                    /* orders carried out, see crew.h                     */
+    double started;                      /* when it began with the latest, ns                  */
     double moved;                        /* when it last left its master's CPU, ns             */
 } member;
 
@@ -69,7 +73,7 @@ static void sleep_while(atomic_uint *word, unsigned value)
 static void wake(atomic_uint *word)
 {
 #if defined(__linux__)
-    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 #else
     (void)word;
 #endif
@@ -104,7 +108,7 @@ static void make_way(member *own, const member *from)
 {
 #if defined(__linux__)
     const int here = this_cpu();
-    own->cpu = here;
+    if (own->cpu != here) own->cpu = here;
     if (here >= 0 && from->cpu == here) step_aside(own);
     if (own->cpu == from->cpu || from->asleep) sched_yield();
 #else
@@ -112,14 +116,13 @@ static void make_way(member *own, const member *from)
 #endif
 }
 
-/* Wait for the signal of `from` in its round: spin, but not where `from` needs this CPU to come. */
-static void await(member *own, const member *from, int round)
+/* Wait until `from` has counted *word up to `least`: spin, but not where it needs this CPU to come. */
+static void await(atomic_uint *word, unsigned least, member *own, const member *from)
 {
-    atomic_uint *word = &own->signal[round];
     unsigned value;
     for (int spins = 0;; spins++) {
         value = atomic_load_explicit(word, memory_order_acquire);
-        if ((int)(value - own->met) >= 0) return;
+        if ((int)(value - least) >= 0) return;
         if (spins >= SPINS) {
             atomic_store(&own->asleep, 1);
             if (atomic_load(word) == value) sleep_while(word, value);
@@ -142,7 +145,7 @@ static void meet(member *own, member *team)
         member *to = team + (own->rank + away) % own->size;
         atomic_store(&to->signal[round], own->met);
         if (atomic_load(&to->asleep)) wake(&to->signal[round]);
-        await(own, team + (own->rank + own->size - away) % own->size, round);
+        await(&own->signal[round], own->met, own, team + (own->rank + own->size - away) % own->size);
     }
 }
 

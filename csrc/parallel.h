@@ -6,16 +6,25 @@
  *   FNN_FOR_NOWAIT   the same without the barrier: for disjoint outputs before another FNN_FOR
  *   FNN_SINGLE       one thread runs the block, barrier at the end
  *   FNN_BARRIER
- *   FNN_TEAM(n)      a team of n threads runs the block (run.c alone starts teams)
+ *   FNN_TEAM(n)      a team of n threads runs the block (run_team() of crew.h alone starts teams)
  *
  * FNN_ALONE, defined before, makes serial code of all (links.h).
  * The number of iterations must follow from the record alone, never from the number of threads.
- * OpenMP starts the threads and shares out iterations; they meet at a barrier of our own, barrier.h.
+ * OpenMP shares out iterations; threads, teams and barriers are our own where they can be: crew.h.
  */
 #ifndef FNN_PARALLEL_H
 #define FNN_PARALLEL_H
 
+#include <limits.h>          /* tells of glibc */
+
 void fnn_barrier(void);      /* returns when all threads of the caller's team have come to it */
+
+/* A variable of each thread, read without a call; glibc keeps room for some in libraries loaded late. */
+#if defined(__linux__) && defined(__GLIBC__)
+#define FNN_OF_THREAD __attribute__((tls_model("initial-exec"))) _Thread_local
+#else
+#define FNN_OF_THREAD _Thread_local
+#endif
 
 #if defined(_OPENMP) && !defined(FNN_ALONE)
 #include <omp.h>

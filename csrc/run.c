@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "fnn.h"
-#include "barrier.h"
+#include "crew.h"
 #include "lock.h"
 #include "parallel.h"
 #include "team.h"
@@ -114,15 +114,12 @@ static void set_fp_mode(unsigned m) { (void)m; }
 /* ---- scratch: one block per run in flight, kept for the next run ---- */
 
 typedef struct {
-    _Alignas(64) double started;         /* when this thread joined the team, ns              */
     _Alignas(64) char local[FNN_LOCAL_BYTES];
 } slice;
 
 typedef struct pool {
     struct pool *next;
-    int threads;                         /* slices and members it has                         */
-    unsigned met;                        /* barriers that its teams have seen                 */
-    member *members;
+    int threads;                         /* slices it has                                     */
     _Alignas(64) char shared[FNN_SHARED_BYTES];
     slice slices[];
 } pool;
@@ -139,12 +136,8 @@ static pool *scratch_take(int threads)
     if (p && p->threads >= threads) return p;
     fnn_free(p);
     const size_t size = sizeof(pool) + (size_t)threads * sizeof(slice);
-    p = fnn_malloc(size + (size_t)threads * sizeof(member));
-    if (!p) return NULL;
-    p->threads = threads;
-    p->met = 0;
-    p->members = (member *)((char *)p + size);
-    memset(p->members, 0, (size_t)threads * sizeof(member));
+    p = fnn_malloc(size);
+    if (p) p->threads = threads;
     return p;
 }
 
@@ -176,13 +169,10 @@ static double cost_of(const work *w, int64_t i)
 
 /* Where this thread's runs write when record i began and ended: [2i], [2i+1], ns.  Workers of a
  * team have none: the caller, rank 0, times for all, since a record ends at its barrier. */
-static _Thread_local double *times;
+static FNN_OF_THREAD double *times;
 
 void fnn_time_records(double *begin_end) { times = begin_end; }
 double fnn_clock_ns(void) { return fnn_now_ns(); }
-
-/* This thread's place in the team it works for, if any. */
-static _Thread_local member *place;
 
 void fnn_barrier(void)
 {
@@ -211,45 +201,59 @@ static void run_range(const work *w, int64_t begin, int64_t end, pool *p)
     set_fp_mode(mode);
 }
 
+/* The calls [first, last) for each thread of a team. */
+typedef struct {
+    work w;
+    int64_t first, last;
+    pool *p;
+} stretch;
+_Static_assert(sizeof(stretch) <= ORDER_BYTES, "an order holds a stretch");
+
+static void run_stretch(void *argument)
+{
+    const stretch *t = argument;
+    run_range(&t->w, t->first, t->last, t->p);
+}
+
+/* A stretch that a team has run. */
+typedef struct {
+    const member *team;                  /* NULL: none                                        */
+    double cost, begin, end;
+} outing;
+
+/* Wait for those of its threads that are still on their way out, and learn from it. */
+static void end_outing(outing *o)
+{
+    if (!o->team) return;
+    team_rest();
+    double late = 0;
+    for (int i = 1; i < o->team->size; i++) {
+        const int waited = o->team[i].cpu == o->team->cpu && o->team->cpu >= 0;   /* taking turns */
+        late = fmax(late, (waited ? o->end : o->team[i].started) - o->begin);
+    }
+    team_learn(o->cost, o->begin, late, o->end);
+    o->team = NULL;
+}
+
 /* The calls [first, last) on a team if that pays for work of `cost` ns, else on this thread. */
 static void run_shared(const work *w, int64_t first, int64_t last, pool *p, double cost,
-                       int n_threads)
+                       int n_threads, outing *o)
 {
-    const double begin = fnn_now_ns();
-    if (!team_pays(cost, begin)) {
-        run_range(w, first, last, p);
-        memory.last = fnn_now_ns();
-        return;
-    }
-    const int master_cpu = this_cpu();
-    FNN_TEAM(n_threads)
-    {
-        const int rank = fnn_team_rank();
-        slice *own = &p->slices[rank];
-        place = &p->members[rank];
-        place->rank = rank;
-        place->size = fnn_team_size();
-        place->met = p->met;
-        place->cpu = this_cpu();
-        own->started = fnn_now_ns();
-        if (place->cpu == master_cpu) step_aside(place);
-        run_range(w, first, last, p);
-        place = NULL;
-    }
-    const double end = fnn_now_ns();
-    double late = 0;
-    for (int i = 1; i < p->members->size; i++) {
-        const int waited = p->members[i].cpu == master_cpu && master_cpu >= 0;
-        late = fmax(late, waited ? end - begin : p->slices[i].started - begin);  /* taking turns */
-    }
-    p->met = p->members->met;
-    team_learn(cost, begin, late, end);
+    const stretch t = {*w, first, last, p};
+    end_outing(o);
+    o->cost = cost;
+    o->begin = fnn_now_ns();
+    o->team = team_pays(cost, o->begin) ? run_team(n_threads, run_stretch, &t, sizeof t) : NULL;
+    if (!o->team) run_range(w, first, last, p);
+    o->end = fnn_now_ns();
+    if (!o->team) memory.last = o->end;
 }
 
 /* What a team works on: from one record that is worth sharing to the last that is, with what lies
  * between as long as sharing that, too, costs less than to end this team and start another. */
 static void run_all(const work *w, int64_t n, pool *p, int n_threads)
 {
+    outing o = {0};
     for (int64_t i = 0, j, end; i < n; i = end) {
         double cost = cost_of(w, i), between = 0, lost = 0;
         const int shared = worth_sharing(cost);
@@ -266,9 +270,21 @@ static void run_all(const work *w, int64_t n, pool *p, int n_threads)
                 break;
             }
         }
-        if (shared && team_candidate(cost)) run_shared(w, i, end, p, cost, n_threads);
+        if (shared && team_candidate(cost)) run_shared(w, i, end, p, cost, n_threads, &o);
         else run_range(w, i, end, p);
     }
+    end_outing(&o);
+}
+
+/* Also inside the team of a stranger, whom kernels must not share work with. */
+static void run_alone(const work *w, int64_t n, pool *p)
+{
+#ifdef FNN_CREW
+    run_range(w, 0, n, p);
+#else
+    FNN_TEAM(1)
+    run_range(w, 0, n, p);
+#endif
 }
 
 static int run_work(const work *w, int64_t n, int n_threads)
@@ -276,14 +292,8 @@ static int run_work(const work *w, int64_t n, int n_threads)
     if (n_threads < 1) n_threads = 1;
     pool *p = scratch_take(n_threads);
     if (!p) return -1;
-    if (fnn_in_team()) {                 /* of a stranger, whom kernels must not share work with */
-        FNN_TEAM(1)
-        run_range(w, 0, n, p);
-    } else if (n_threads == 1) {
-        run_range(w, 0, n, p);
-    } else {
-        run_all(w, n, p, n_threads);
-    }
+    if (n_threads > 1 && !fnn_in_team()) run_all(w, n, p, n_threads);
+    else run_alone(w, n, p);
     scratch_give(p);
     return 0;
 }
@@ -305,25 +315,39 @@ void fnn_always_team(int on) { always = on; }
 
 /* ---- the machine's limits ---- */
 
+typedef struct {
+    const fnn_isa *isa;
+    int kind;
+    float *x;
+    int64_t part, repeats;
+} roof;
+
+static volatile float roof_sink;
+
+static void run_roof(void *argument)
+{
+    const roof *r = argument;
+    float *part = r->kind == FNN_ROOF_FMA ? NULL : r->x + fnn_team_rank() * r->part;
+    const float sum = r->isa->roof(r->kind, part, r->part, r->repeats);
+    if (fnn_team_rank() == 0) roof_sink = sum;
+}
+
 double fnn_roof(int kind, float *x, int64_t n, int64_t repeats, int n_threads)
 {
     const fnn_isa *isa = fnn_isa_active();
-    const int64_t part = kind == FNN_ROOF_FMA ? n : n / n_threads;
-    volatile float sink = 0;
-    FNN_TEAM(n_threads)
-    {
-        float *mine = kind == FNN_ROOF_FMA ? NULL : x + fnn_team_rank() * part;
-        float sum = isa->roof(kind, mine, part, repeats);
-        if (fnn_team_rank() == 0) sink = sum;
+    roof r = {isa, kind, x, kind == FNN_ROOF_FMA ? n : n / n_threads, repeats};
+    if (n_threads == 1 || !run_team(n_threads, run_roof, &r, sizeof r)) {
+        n_threads = 1;
+        run_roof(&r);
     }
-    (void)sink;
-    const double work = kind == FNN_ROOF_FMA ? isa->roof_flops : kind == FNN_ROOF_UPDATE ? 7 : 4;
-    return work * (double)part * (double)repeats * n_threads;
+    team_rest();
+    const double flops = kind == FNN_ROOF_FMA ? isa->roof_flops : kind == FNN_ROOF_UPDATE ? 7 : 4;
+    return flops * (double)r.part * (double)repeats * n_threads;
 }
 
 /* ---- per-thread grad mode ---- */
 
-static _Thread_local int no_grad;
+static FNN_OF_THREAD int no_grad;
 
 int fnn_grad_mode(int set)
 {
@@ -343,8 +367,8 @@ void fnn_run_fork(int before)
 #ifndef _WIN32
 static void before_fork(void)
 {
-#ifdef _OPENMP
-    omp_pause_resource_all(omp_pause_hard);   /* libgomp's pool does not survive a fork */
+#ifndef FNN_CREW
+    forget_team();
     memory.awake_until = 0;
 #endif
     fnn_run_fork(1);
@@ -357,8 +381,17 @@ static void after_fork(void)
     fnn_run_fork(0);
 }
 
+static void after_fork_in_child(void)
+{
+#ifdef FNN_CREW
+    forget_team();
+    memory.awake_until = 0;
+#endif
+    after_fork();
+}
+
 __attribute__((constructor)) static void install_fork_handlers(void)
 {
-    pthread_atfork(before_fork, after_fork, after_fork);
+    pthread_atfork(before_fork, after_fork, after_fork_in_child);
 }
 #endif

@@ -14,13 +14,15 @@
 
 #include <math.h>
 
+#include "parallel.h"
+
 #define START_NS 1750.0      /* to start and end a team whose workers spin, as long as untimed     */
 #define START_FIXED 700.0    /* ... of which so much is there for any two cores                    */
 #define START_LATE 2.7       /* ... and the rest so many times what the last thread came late      */
 #define FORGET_NS 10e6       /* work done alone until what was timed counts as old                 */
 #define MEET_NS 150.0        /* for its threads to meet once, and to fetch what others computed    */
 #define WAKE_NS 50000.0      /* ... whose workers sleep, as long as none has been timed            */
-#define SPIN_NS 200000.0     /* how long they spin: SPINS in fastnn/_runtime.py                    */
+#define SPIN_NS 200000.0     /* how long they spin: SPINS in barrier.h                             */
 #define AMORTIZE 16.0        /* late starts may cost one part in so many                           */
 #define ALONE_NS 64e6        /* ... and keep a caller from trying again for so long at most        */
 #define STREAK 6             /* doublings of that time, from twice the loss on                     */
@@ -38,7 +40,7 @@ typedef struct {
     int streak;              /* how many came so                                                   */
 } team_memory;
 
-static _Thread_local team_memory memory = {.start = START_NS, .wake = WAKE_NS};
+static FNN_OF_THREAD team_memory memory = {.start = START_NS, .wake = WAKE_NS};
 static int always;           /* tests: every record runs on a team                                 */
 
 static inline int worth_sharing(double cost) { return always || cost > 2 * MEET_NS; }

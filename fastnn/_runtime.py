@@ -2,6 +2,7 @@
 
 libgomp reads its settings once, when it is loaded. By default an idle thread spins for milliseconds
 before it sleeps, and two runtimes in one process, or another busy program, then starve each other.
+On Linux our workers are our own (csrc/crew.h); elsewhere they are the runtime's.
 The variables are set only around the import, and only where the user has not set them.
 """
 

@@ -91,6 +91,49 @@ def test_always_team_means_always() -> None:
     subprocess.run([sys.executable, "-c", ALWAYS], check=True)
 
 
+CREWS = """
+import ctypes, os, resource, sys, threading, time
+if sys.argv[1] == "stranger":
+    ctypes.CDLL("libgomp.so.1", ctypes.RTLD_GLOBAL)       # whose names come before ours
+import fastnn
+from fastnn import _core
+_core.always_team(True)
+tasks = lambda: len(os.listdir("/proc/self/task"))
+fastnn.set_num_threads(1)
+x = fastnn.randn(300, 70)
+right = (x @ x.T).softmax(1).numpy().tobytes()
+alone = tasks()
+
+def work():
+    for n in (2, 5, 3, 3, 1, 2):
+        fastnn.set_num_threads(n)
+        assert (x @ x.T).softmax(1).numpy().tobytes() == right
+    assert tasks() > alone
+
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+deadline = time.monotonic() + 20
+while tasks() > alone and time.monotonic() < deadline:
+    time.sleep(0.01)
+assert tasks() == alone, (tasks(), alone)                 # a crew ends with its caller
+work()
+time.sleep(0.05)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
+time.sleep(0.5)
+spent = resource.getrusage(resource.RUSAGE_SELF).ru_utime - before
+assert spent < 0.02, spent                                # idle workers sleep
+work()
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts threads in /proc")
+@pytest.mark.parametrize("beside", ["nobody", "stranger"])
+@kernels
+def test_workers_come_with_their_caller_sleep_and_go(beside: str) -> None:
+    subprocess.run([sys.executable, "-c", CREWS, beside], check=True, timeout=120)
+
+
 def test_import_leaves_the_environment_alone() -> None:
     code = ("import os; before = dict(os.environ); import fastnn\n"
             "assert before == dict(os.environ)\n"
