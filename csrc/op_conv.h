@@ -10,6 +10,7 @@
 #include "conv_few.h"
 #include "conv_pointwise.h"
 #include "conv_winograd.h"
+#include "conv_winograd_once.h"
 #include "gemm.h"
 #include "sums.h"
 
@@ -17,7 +18,8 @@
  * groups << 8 | CONV_BIAS, ... */
 enum { CONV_BIAS = 1, CONV_RESIDUAL = 2, CONV_TURNED = 4, CONV_WINOGRAD = 8,
        CONV_PLANES = 16,      /* x and its gradient are planes, (N, Ci, H, W)             */
-       CONV_PLANES_OUT = 32   /* and so are y, the residual and their gradients           */ };
+       CONV_PLANES_OUT = 32,  /* and so are y, the residual and their gradients           */
+       CONV_WINOGRAD_BACK = 64 /* gradients by Winograd's transform, which y is too small for */ };
 
 typedef struct {
     int64_t n, size[2], ci, co, taps[2], out[2], stride[2], pad[2], dilation[2];
@@ -142,7 +144,8 @@ static void pack_conv_fwd(const fnn_call *c, const fnn_scratch *s)
  * y[n,i,j,o] = b[o] + sum over kh, kw, q of x[n, i sh + kh dh - ph, j sw + kw dw - pw, q] w[o,q,kh,kw]
  * + r[n,i,j,o], x being 0 outside the image and q one of the channels of o's group.
  * x: (N,H,W,Ci), w: (Co,Ci/groups,KH,KW), b: (Co), r: (N,OH,OW,Co), p, t: pack_conv of w, forward and
- * turned; y: (N,OH,OW,Co).  b and r may be absent, t if the gradient of x is never wanted. */
+ * turned; y: (N,OH,OW,Co).  b and r may be absent, t if the gradient of x is never wanted or
+ * transforms w itself (CONV_WINOGRAD_BACK). */
 
 /* to[j] (+)= from[j] for j < n. */
 VEC void conv_put(float *to, const float *from, int64_t n, int acc)
@@ -471,13 +474,14 @@ static void conv2d_bwd(const fnn_call *c, const fnn_scratch *s)
             planes_weights(x, dy, c->grad[1], v.n, a, v.co, c->acc >> 1 & 1, s);
         else depthwise_weights(x, dy, c->grad[1], v.n, a, v.co, c->acc >> 1 & 1, s);
     }
-    const int winograd_any = v.flags & CONV_WINOGRAD && v.stride[0] == 1;
+    const int winograd_any = v.flags & (CONV_WINOGRAD | CONV_WINOGRAD_BACK) && v.stride[0] == 1;
     const int winograd_x = winograd_any && c->grad[0];
     if (winograd_x) {
         const winograd g = {.x = dy, .panels = turned, .y = c->grad[0], .n = v.n, .h = v.out[0],
                             .w = v.out[1], .c = v.co, .oh = v.size[0], .ow = v.size[1], .o = v.ci,
                             .top = v.pad[0] - 2, .left = v.pad[1] - 2, .edge = 4, .acc = c->acc & 1};
-        winograd_run(&g, s);
+        if (v.flags & CONV_WINOGRAD) winograd_run(&g, s);
+        else winograd_once(&g, c->buf[1], v.area, v.k, 1, s);
     }
     for (int64_t g = 0; c->grad[0] && !winograd_x && g < groups; g++)
         if (conv_is_few(&v))

@@ -163,6 +163,21 @@ def test_an_image_alone_has_its_bits_with_winograd_too() -> None:
         assert alone.tobytes() == together[i : i + 1].tobytes()
 
 
+def test_gradients_of_an_image_alone_have_its_bits_where_kernels_are_transformed_anew(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fastnn.ops.conv, "_CACHED", 0)
+    x, w, seed = randn(70, 66, 4, 4), randn(40, 66, 3, 3), randn(70, 40, 4, 4)
+
+    def gradient(rows: slice) -> np.ndarray:
+        images = x[rows].detach().requires_grad_()
+        F.conv2d(images, w, padding=1).backward(seed[rows])
+        return images.grad.numpy()
+
+    together = gradient(slice(70))
+    for i in (0, 13, 34, 69):
+        assert gradient(slice(i, i + 1)).tobytes() == together[i : i + 1].tobytes()
+
+
 def test_gradient_without_that_of_the_input() -> None:
     x, w = randn(2, 3, 6, 6), randn(4, 3, 3, 3).requires_grad_()
     F.conv2d(x, w).sum().backward()

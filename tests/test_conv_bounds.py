@@ -26,6 +26,7 @@ from fastnn.nn import functional as F
 
 U = 2.0**-24
 WINOGRAD = 8                                    # a flag of a record, see fastnn/ops/conv.py
+BACK = 64                                       # gradients only
 LINEAR = [c for c in CONV + TRANSPOSED + POOL
           if c.op in ("conv2d", "conv_transpose2d", "avg_pool2d")]
 
@@ -173,8 +174,12 @@ SHAPES = [((2, 32, 9, 6), 33, 0), ((3, 40, 8, 8), 64, 1), ((1, 37, 5, 14), 70, 2
           ((5, 70, 11, 13), 65, 1)]
 
 
+@pytest.mark.parametrize("flag", [WINOGRAD, BACK], ids=["packed", "once"])
 @pytest.mark.parametrize("shape,outputs,padding", SHAPES, ids=str)
-def test_winograd(shape: tuple, outputs: int, padding: int) -> None:
+def test_winograd(shape: tuple, outputs: int, padding: int, flag: int,
+                  monkeypatch: pytest.MonkeyPatch) -> None:
+    if flag == BACK:
+        monkeypatch.setattr(fastnn.ops.conv, "_CACHED", 0)
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal(shape), rng.standard_normal((outputs, shape[1], 3, 3))
     b, x, w = (a.astype(np.float32) for a in (rng.standard_normal(outputs), x, w))
@@ -185,7 +190,7 @@ def test_winograd(shape: tuple, outputs: int, padding: int) -> None:
     for isa in each_isa():
         _core.capture(True)
         y = F.conv2d(*leaves, padding=padding)
-        assert any(r[0] == "conv2d" and r[4][15] & WINOGRAD for r in _core.capture(False))
+        assert any(r[0] == "conv2d" and r[4][15] & flag for r in _core.capture(False))
         seed = rng.standard_normal(y.shape).astype(np.float32)
         y.backward(fastnn.tensor(seed))
         wide_seed, rest = seed.astype(np.float64), 2 - padding

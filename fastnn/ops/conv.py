@@ -27,7 +27,7 @@ CONV2D, PACK_CONV = OPS["conv2d"], OPS["pack_conv"]
 CONV_TRANSPOSE2D = OPS["conv_transpose2d"]
 _ABSENT = _core.empty((0,))
 _CACHED = 1 << 17               # weights whose 36 transformed ones stay in a cache of 32 MB
-_TURNED, _WINOGRAD = 4, 8
+_TURNED, _WINOGRAD, _WINOGRAD_BACK = 4, 8, 64
 _PLANES, _PLANES_OUT = 16, 32
 _MOST = 1 << 31                 # no stride, padding or dilation goes beyond
 _MOST_TAPS, _MOST_CHANNELS = 1 << 17, 1 << 17
@@ -157,29 +157,33 @@ class exact_conv:
 def _by_winograd(
     inner: int, outputs: int, groups: int, taps: list[int], out: tuple[int, ...],
     stride: tuple[int, ...], dilation: tuple[int, ...],
-) -> bool:
-    """Whether the transform pays. It does not ask for the number of images: one alone has the bits
-    it has in a batch. 36 matrices that do not fit the caches must serve some tiles of an image."""
+) -> int:
+    """The flag of what the transform pays for, 0 for nothing. It does not ask for the number of
+    images: one alone has the bits it has in a batch. 36 matrices that do not fit the caches must
+    serve some tiles of an image; gradients, which are those of batches, transform kernels anew."""
     if taps != [3, 3] or stride != (1, 1) or dilation != (1, 1) or groups != 1:
-        return False
+        return 0
     if min(inner, outputs) < 32 or max(inner, outputs) > 2048 or min(out) < 2:
-        return False
+        return 0
     tiles = -(-out[0] // 4) * -(-out[1] // 4)
-    return inner * outputs <= _CACHED or tiles >= 16
+    if inner * outputs <= _CACHED or tiles >= 16:
+        return _WINOGRAD
+    return _WINOGRAD_BACK if 8 * tiles <= out[0] * out[1] else 0    # saves half of the products
 
 
 def _by_winograd_of_blocks(
     inner: int, outputs: int, groups: int, taps: list[int], out: tuple[int, ...],
     stride: tuple[int, ...], dilation: tuple[int, ...],
-) -> bool:
+) -> int:
     """The same for few channels and a stride, whose blocks of pixels see kernels of 3×3 or 4×4;
     the lines of a row of tiles must fit csrc/conv_few.h."""
     s, size = stride[0], -(-taps[0] // stride[0])
     if not (stride == (s, s) and 1 < s <= 4 and size == -(-taps[1] // s) and size in (3, 4)):
-        return False
+        return 0
     if groups > 1 or dilation != (1, 1) or outputs < 32 or inner > _FEW or inner * s * s < 12:
-        return False
-    return min(out) > 1 and 6 * s * s * inner * (out[1] + 6) <= _FEW_MOST
+        return 0
+    fits = min(out) > 1 and 6 * s * s * inner * (out[1] + 6) <= _FEW_MOST
+    return _WINOGRAD if fits else 0
 
 
 def _is_few(
@@ -235,8 +239,9 @@ def _convolve(
         shape = (area, outputs)
     elif not exact_conv.on:
         sizes = inner, outputs, groups, taps, out, stride, dilation
-        if (_by_winograd_of_blocks if few else _by_winograd)(*sizes):
-            rows, flags = stride[0] ** 2 * inner, flags | _WINOGRAD
+        flags |= (_by_winograd_of_blocks if few else _by_winograd)(*sizes)
+        if flags & _WINOGRAD:
+            rows = stride[0] ** 2 * inner
             shape = (36, -(-outputs // 32), rows, 32)
             dim = (*of_weight, *stride, 0, 0, 1, 1, flags)
     panels = turned = _ABSENT
@@ -246,7 +251,7 @@ def _convolve(
             panels = call(PACK_CONV, (w,), (shape,), dim)
     if depthwise:
         turned = panels
-    elif x.requires_grad and grad_enabled() and not (planes or few):
+    elif x.requires_grad and grad_enabled() and not (planes or few or flags & _WINOGRAD_BACK):
         shape = (groups, -(-inner // 32), area * (outputs // groups), 32)
         if flags & _WINOGRAD:
             shape = (36, -(-inner // 32), outputs, 32)

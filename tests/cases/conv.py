@@ -1,10 +1,13 @@
 """Cases of op_conv.h."""
 
+from contextlib import contextmanager
+
 import numpy as np
 
 import fastnn
 from fastnn import _core
 from fastnn.nn import functional as F
+from fastnn.ops import conv as ops
 
 from . import Case, randn
 
@@ -83,6 +86,30 @@ def winograd():
     yield Case("conv2d", conv(padding=1), randn((0, 32, 6, 6), (32, 32, 3, 3)), "winograd-none",
                big=True)
     yield Case("pack_conv", conv(padding=1), randn((1, 40, 5, 5), (33, 40, 3, 3)), "winograd")
+
+
+def winograd_once():
+    """The same with gradients as those of weights whose transforms fit no cache; more than 64
+    channels, and more tiles than a part takes."""
+    shapes = (((2, 32, 9, 6), (33, 32, 3, 3), (33,)), ((3, 70, 8, 8), (97, 70, 3, 3), (97,)),
+              ((1, 37, 5, 14), (129, 37, 3, 3)), ((60, 33, 3, 4), (32, 33, 3, 3)))
+    for padding, shape in zip((0, 1, (3, 2), 1), shapes, strict=True):
+        def run(x, w, b=None, padding=padding):
+            with uncached():
+                return F.conv2d(x, w, b, padding=padding)
+
+        yield Case("conv2d", run, randn(*shape), f"winograd-once-{shape[0][0]}", big=True,
+                   atol=1e-5)
+
+
+@contextmanager
+def uncached():
+    """As if no weights' transforms fitted a cache."""
+    before, ops._CACHED = ops._CACHED, 0
+    try:
+        yield
+    finally:
+        ops._CACHED = before
 
 
 def images(x):
@@ -183,6 +210,7 @@ CASES = [
     Case("conv2d", packed_twice, randn((2, 5, 6, 6), (7, 5, 3, 3)), "packed", grad=False),
     *few(),
     *winograd(),
+    *winograd_once(),
     Case("pack_conv", conv(), randn((1, 9, 8, 8), (35, 9, 3, 3)), exact=True),
     Case("pack_conv", conv(stride=(2, 3), padding=1, dilation=(1, 2)),
          randn((1, 40, 8, 9), (6, 40, 4, 3)), "stride", exact=True),
