@@ -104,6 +104,7 @@ typedef struct {
     int64_t h, wide, out, c;      /* rows and columns of x, columns of y, channels        */
     int64_t top, left;            /* pixel of tap (0, 0) of output (0, 0)                 */
     int acc, flip;                /* flip: the last tap first                             */
+    fnn_gemm chains;              /* y as (pixels, channels), and the end of its sums     */
 } depthwise_image;
 
 /* The outputs (o, p), ..., (o + r - 1, p + m - 1), channels q.. */
@@ -185,13 +186,18 @@ static void depthwise_band(const depthwise_image *g, const depthwise_axis a[2], 
         if (stride == 2) depthwise_tile_3_2(g, o, p, r, m, whole);
         else if (k == 3) depthwise_tile_3_1(g, o, p, r, m, whole);
         else depthwise_tile_5_1(g, o, p, r, m, whole);
+        for (int64_t i = o; i < o + r; i++) gemm_finish(&g->chains, i * g->out + p, 0, m, whole);
     }
-    for (int64_t i = o; whole < g->c && i < o + r; i++) depthwise_row(g, a, i, whole, backward);
+    for (int64_t i = o; whole < g->c && i < o + r; i++) {
+        depthwise_row(g, a, i, whole, backward);
+        gemm_finish(&g->chains, i * g->out, whole, g->out, g->c - whole);
+    }
 }
 
 /* y, or dx: (n, a[0].out, a[1].out, c) from x, or dy: (n, a[0].size, a[1].size, c). */
 static void depthwise_run(const float *x, const float *w, const float *start, float *y, int64_t n,
-                          const depthwise_axis a[2], int64_t c, int acc, int backward)
+                          const depthwise_axis a[2], int64_t c, int acc, const gemm_end *e,
+                          int backward)
 {
     const int64_t rows = a[0].out, bands = gemm_ceil(rows, DEPTHWISE_TILE);
     int64_t first[2];
@@ -199,8 +205,10 @@ static void depthwise_run(const float *x, const float *w, const float *start, fl
     FNN_FOR
     for (int64_t t = 0; t < n * bands; t++) {
         const int64_t image = t / bands, b = t % bands, o = rows * b / bands;
+        const int64_t at = image * rows * a[1].out * c;
         const depthwise_image g = {.x = x + image * a[0].size * a[1].size * c, .w = w,
-                                   .start = start, .y = y + image * rows * a[1].out * c,
+                                   .start = start, .y = y + at,
+                                   .chains = {.c = y + at, .ldc = c, .end = gemm_end_at(*e, at, 0)},
                                    .h = a[0].size, .wide = a[1].size, .out = a[1].out, .c = c,
                                    .top = first[0], .left = first[1], .acc = acc, .flip = backward};
         depthwise_band(&g, a, o, rows * (b + 1) / bands - o, backward);

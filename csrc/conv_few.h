@@ -221,7 +221,7 @@ static void few_winograd(const conv_window *v, const winograd *g, int64_t s, con
         band.x = lines, band.n = 1, band.h = h, band.w = width, band.c = c;
         band.top = -g->edge * a0, band.left = 0;
         band.y += y;
-        if (g->add) band.add += y;
+        band.end = gemm_end_at(g->end, y, 0);
         const int64_t left = (FNN_LOCAL_BYTES - GEMM_SCRATCH) / 4 - h * width * c - SQ - WINOGRAD_BESIDES;
         const int64_t parts = gemm_ceil(all, gemm_min(left / winograd_room(&band), WINOGRAD_MOST));
         few_lines(lines, v, v->x + image * v->image, g->edge * a0 * s + v->oh, v->ow, h, width, s);

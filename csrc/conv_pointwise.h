@@ -36,8 +36,7 @@ static void pointwise_forward(const pointwise *v, const float *x, const fnn_gemm
         fnn_gemm item = *g;
         item.a = x + image * v->x_step, item.lda = v->pixels, item.ta = 1;
         item.c += image * y_step;
-        if (item.add) item.add += image * y_step;
-        if (item.keep) item.keep += image * y_step;
+        item.end = gemm_end_at(item.end, image * y_step, 0);
         item = gemm_part(item, v->pixels * part / parts, v->pixels * (part + 1) / parts, 0, v->o);
         gemm_serial(&item, s->local);
     }

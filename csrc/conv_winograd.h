@@ -146,10 +146,11 @@ static void winograd_pack(float *u, const winograd_weight *k, int64_t columns, i
 /* ---- run ---- */
 
 typedef struct {
-    const float *x, *panels, *bias, *add;
+    const float *x, *panels, *bias;
     float *y;
+    gemm_end end;
     int64_t n, h, w, c;       /* images x                                                 */
-    int64_t oh, ow, o;        /* images y, add                                            */
+    int64_t oh, ow, o;        /* images y                                                 */
     int64_t top, left;        /* pixel of x that tap (0, 0) of output (0, 0) looks at     */
     int edge;                 /* of the outputs of a tile: 4, or 3 for kernels of 4 by 4  */
     int acc;                  /* add to y                                                 */
@@ -216,7 +217,7 @@ VEC void winograd_write(const winograd *g, int64_t image, int64_t a, int64_t b, 
             for (int j = 0; j < across; j++) {
                 const int64_t p = at + j * g->o;
                 vf to = vf_add(y[j], bias);
-                if (g->add) to = vf_add(to, vf_get(g->add + p, lanes));
+                to = gemm_ended(&g->end, to, p, q, lanes, g->end.act);
                 if (g->acc) to = vf_add(to, vf_get(g->y + p, lanes));
                 vf_put(g->y + p, to, lanes);
             }
@@ -376,7 +377,7 @@ static void winograd_add_slabs(float *dw, int64_t slabs, int64_t size, int acc, 
     }
 }
 
-/* dw (+)= the gradient of kernels (o, c, 9); y, panels, bias, add of g are not looked at. */
+/* dw (+)= the gradient of kernels (o, c, 9); y, panels, bias, end of g are not looked at. */
 static void winograd_weights(const winograd *g, const float *dy, float *dw, const fnn_scratch *s)
 {
     const int64_t tiles = g->n * gemm_ceil(g->oh, 4) * gemm_ceil(g->ow, 4), size = 9 * g->o * g->c;

@@ -22,7 +22,7 @@
 #include <stdint.h>
 
 #define FNN_SLOTS 12
-#define FNN_DIMS 16
+#define FNN_DIMS 17
 
 typedef struct {
     uint16_t op;              /* row of ops.def                                          */

@@ -1,5 +1,5 @@
 /*
- * gemm.h: C = act(op(A) op(B) + start + add), single precision, row-major, all four transpositions.
+ * gemm.h: C = end(op(A) op(B) + start), single precision, row-major, all four transpositions.
  *
  * Invariant: every element of C is one chain c = fma(a[k], b[k], c) over ascending k, started from
  * the bias, from C, or from 0.  So its bits do not depend on the tiles, the number of threads, the
@@ -7,7 +7,7 @@
  * the chain is c = c + a * b with two roundings, in the same order.)
  *
  * Nothing outside the three matrices is read or written, nothing is allocated; m, n, k may be 0
- * (k = 0 writes the start of the chain through add and act).
+ * (k = 0 writes the end of its start).
  */
 #ifndef FNN_GEMM_H
 #define FNN_GEMM_H
@@ -18,7 +18,17 @@
 #include "gemm_kernels.h"
 
 enum { GEMM_ACT_NONE, GEMM_ACT_RELU, GEMM_ACT_GELU, GEMM_ACT_GELU_TANH, GEMM_ACT_SILU,
-       GEMM_ACT_TANH, GEMM_ACT_SIGMOID };
+       GEMM_ACT_TANH, GEMM_ACT_SIGMOID, GEMM_ACT_CLAMP };
+
+/* What becomes of the end of a chain, in this order; each may be absent (NULL, GEMM_ACT_NONE).  Each
+ * step rounds as the op does that it stands for. */
+typedef struct {
+    const float *mean, *rstd, *gain, *shift;  /* (x - mean) rstd gain + shift of each column, or all NULL */
+    const float *add;     /* added; strides of C                                         */
+    float *keep;          /* stored here; strides of C                                   */
+    int act;              /* GEMM_ACT_* applied                                          */
+    float low, high;      /* of GEMM_ACT_CLAMP                                           */
+} gemm_end;
 
 /* An A that is nowhere in memory: pack writes the rows i..i+m and columns p..p+k of op(A) as a packed
  * row panel, element (i + r, p + q) to panel[q * GEMM_AR + r]; m <= GEMM_MR. */
@@ -43,9 +53,7 @@ typedef struct {
     int acc;              /* C +=: the chain starts from C; bias must be NULL then       */
     const float *bias;    /* (n), or NULL                                                */
     const float *panels;  /* op(B) as gemm_pack_panel leaves it, or NULL; b is unused then */
-    const float *add;     /* added to the end of the chain; strides of C.  NULL: nothing */
-    int act;              /* GEMM_ACT_*, applied after that                              */
-    float *keep;          /* what act is applied to is stored here; strides of C.  Or NULL */
+    gemm_end end;
 } fnn_gemm;
 
 /* Two nested batch dimensions (outer, inner): counts and element strides; stride 0 = shared.
@@ -102,7 +110,7 @@ static void gemm_pack_panel(float *panel, const float *b, int64_t ldb, int64_t n
             panel[p * GEMM_PANEL_W + j] = 0.0f;
 }
 
-VEC vf gemm_act(vf x, const int act)
+VEC vf gemm_act(vf x, const gemm_end *e, const int act)
 {
     switch (act) {
     case GEMM_ACT_RELU: return vf_max(x, vf_zero());
@@ -111,37 +119,58 @@ VEC vf gemm_act(vf x, const int act)
     case GEMM_ACT_SILU: return vf_silu(x);
     case GEMM_ACT_TANH: return vf_tanh(x);
     case GEMM_ACT_SIGMOID: return vf_sigmoid(x);
+    case GEMM_ACT_CLAMP: return vf_min(vf_max(x, vf_set1(e->low)), vf_set1(e->high));
     default: return x;
     }
+}
+
+/* What becomes of x, the ends of `lanes` chains from column j on, which lie at `at` of C. */
+VEC vf gemm_ended(const gemm_end *e, vf x, int64_t at, int64_t j, int lanes, const int act)
+{
+    if (e->rstd) {
+        const vf hat = vf_mul(vf_sub(x, vf_get(e->mean + j, lanes)), vf_get(e->rstd + j, lanes));
+        x = vf_fma(hat, vf_get(e->gain + j, lanes), vf_get(e->shift + j, lanes));
+    }
+    if (e->add) x = vf_add(x, vf_get(e->add + at, lanes));
+    if (e->keep) vf_put(e->keep + at, x, lanes);
+    return gemm_act(x, e, act);
+}
+
+/* The same end, told of a C that begins at element `at`, column j of the whole. */
+static gemm_end gemm_end_at(gemm_end e, int64_t at, int64_t j)
+{
+    if (e.rstd) e.mean += j, e.rstd += j, e.gain += j, e.shift += j;
+    if (e.add) e.add += at;
+    if (e.keep) e.keep += at;
+    return e;
 }
 
 VEC void gemm_finish_as(const fnn_gemm *g, int64_t i, int64_t j, int64_t m, int64_t n,
                         const int act)
 {
+    const gemm_end *e = &g->end;
     for (int64_t r = i; r < i + m; r++)
-        for (int64_t q = 0; q < n; q += FNN_LANES) {
-            const int lanes = lanes_of(n - q);
-            const int64_t at = r * g->ldc + j + q;
-            vf x = vf_get(g->c + at, lanes);
-            if (g->add)
-                x = vf_add(x, vf_get(g->add + at, lanes));
-            if (g->keep)
-                vf_put(g->keep + at, x, lanes);
-            vf_put(g->c + at, gemm_act(x, act), lanes);
+        for (int64_t q = j; q < j + n; q += FNN_LANES) {
+            const int lanes = lanes_of(j + n - q);
+            const int64_t at = r * g->ldc + q;
+            vf_put(g->c + at, gemm_ended(e, vf_get(g->c + at, lanes), at, q, lanes, act), lanes);
         }
 }
 
 /* The end of m by n chains from (i, j) on, while C is in L1. */
 static void gemm_finish(const fnn_gemm *g, int64_t i, int64_t j, int64_t m, int64_t n)
 {
-    switch (g->act) {
-    case GEMM_ACT_NONE: if (g->add) gemm_finish_as(g, i, j, m, n, GEMM_ACT_NONE); break;
+    switch (g->end.act) {
+    case GEMM_ACT_NONE:
+        if (g->end.add || g->end.rstd) gemm_finish_as(g, i, j, m, n, GEMM_ACT_NONE);
+        break;
     case GEMM_ACT_RELU: gemm_finish_as(g, i, j, m, n, GEMM_ACT_RELU); break;
     case GEMM_ACT_GELU: gemm_finish_as(g, i, j, m, n, GEMM_ACT_GELU); break;
     case GEMM_ACT_GELU_TANH: gemm_finish_as(g, i, j, m, n, GEMM_ACT_GELU_TANH); break;
     case GEMM_ACT_SILU: gemm_finish_as(g, i, j, m, n, GEMM_ACT_SILU); break;
     case GEMM_ACT_TANH: gemm_finish_as(g, i, j, m, n, GEMM_ACT_TANH); break;
     case GEMM_ACT_SIGMOID: gemm_finish_as(g, i, j, m, n, GEMM_ACT_SIGMOID); break;
+    case GEMM_ACT_CLAMP: gemm_finish_as(g, i, j, m, n, GEMM_ACT_CLAMP); break;
     }
 }
 
@@ -350,8 +379,7 @@ static fnn_gemm gemm_part(fnn_gemm g, int64_t i0, int64_t i1, int64_t j0, int64_
     g.panels = g.panels ? g.panels + j0 * g.k : NULL;
     g.c += i0 * g.ldc + j0;
     g.bias = g.bias ? g.bias + j0 : NULL;
-    g.add = g.add ? g.add + i0 * g.ldc + j0 : NULL;
-    g.keep = g.keep ? g.keep + i0 * g.ldc + j0 : NULL;
+    g.end = gemm_end_at(g.end, i0 * g.ldc + j0, j0);
     return g;
 }
 

@@ -12,10 +12,11 @@
 #include "conv_winograd.h"
 #include "conv_winograd_once.h"
 #include "gemm.h"
+#include "op_linear.h"
 #include "sums.h"
 
 /* dim: N, H, W, Ci, Co, KH, KW, OH, OW, stride[2], pad[2] (top, left), dilation[2],
- * groups << 8 | CONV_BIAS, ... */
+ * groups << 8 | CONV_BIAS, ..., GEMM_ACT_* */
 enum { CONV_BIAS = 1, CONV_RESIDUAL = 2, CONV_TURNED = 4, CONV_WINOGRAD = 8,
        CONV_PLANES = 16,      /* x and its gradient are planes, (N, Ci, H, W)             */
        CONV_PLANES_OUT = 32,  /* and so are y, the residual and their gradients           */
@@ -174,22 +175,20 @@ static void conv_add(const conv_shape *v, const float *from, float *to, int acc)
         conv_put(to + i * v->co, from + i * v->co, v->co, acc);
 }
 
-static void conv2d_fwd(const fnn_call *c, const fnn_scratch *s)
+static void conv_forward(const fnn_call *c, float *y, const gemm_end *end, const fnn_scratch *s)
 {
     const conv_shape v = conv_shape_of(c);
     if (conv_is_depthwise(&v)) {
         depthwise_axis a[2];
         conv_axes(&v, a, 0);
         const float *b = v.flags & CONV_BIAS ? c->buf[2] : NULL;
-        if (v.flags & CONV_PLANES) planes_run(c->buf[0], c->buf[1], b, c->buf[6], v.n, a, v.co, 0, 0);
-        else depthwise_run(c->buf[0], c->buf[4], b, c->buf[6], v.n, a, v.co, 0, 0);
-        if (v.flags & CONV_RESIDUAL) conv_add(&v, c->buf[3], c->buf[6], 1);
+        if (v.flags & CONV_PLANES) planes_run(c->buf[0], c->buf[1], b, y, v.n, a, v.co, 0, 0);
+        else depthwise_run(c->buf[0], c->buf[4], b, y, v.n, a, v.co, 0, end, 0);
         return;
     }
     if (v.flags & CONV_WINOGRAD) {
-        const winograd g = {.x = c->buf[0], .panels = c->buf[4], .y = c->buf[6],
-                            .bias = v.flags & CONV_BIAS ? c->buf[2] : NULL,
-                            .add = v.flags & CONV_RESIDUAL ? c->buf[3] : NULL, .n = v.n,
+        const winograd g = {.x = c->buf[0], .panels = c->buf[4], .y = y, .end = *end,
+                            .bias = v.flags & CONV_BIAS ? c->buf[2] : NULL, .n = v.n,
                             .h = v.size[0], .w = v.size[1], .c = v.ci, .oh = v.out[0],
                             .ow = v.out[1], .o = v.co, .top = -v.pad[0], .left = -v.pad[1],
                             .edge = conv_tile_edge(&v)};
@@ -204,9 +203,9 @@ static void conv2d_fwd(const fnn_call *c, const fnn_scratch *s)
         windows.source.pack = conv_pack_windows;
         fnn_gemm product = {.m = v.pixels, .n = v.og, .k = v.k,
                             .panels = (const float *)c->buf[4] + g * packed,
-                            .c = (float *)c->buf[6] + g * v.og, .ldc = v.co};
+                            .c = y + g * v.og, .ldc = v.co,
+                            .end = gemm_end_at(*end, g * v.og, g * v.og)};
         if (v.flags & CONV_BIAS) product.bias = (const float *)c->buf[2] + g * v.og;
-        if (v.flags & CONV_RESIDUAL) product.add = (const float *)c->buf[3] + g * v.og;
         if (conv_is_few(&v)) {
             few_run(&windows, &product, s);
             continue;
@@ -220,6 +219,39 @@ static void conv2d_fwd(const fnn_call *c, const fnn_scratch *s)
         else product.source = &windows.source;
         gemm_team(&product, s);
     }
+}
+
+static gemm_end conv_end(const fnn_call *c)
+{
+    return (gemm_end){.add = c->dim[15] & CONV_RESIDUAL ? c->buf[3] : NULL, .act = (int)c->dim[16],
+                      .low = c->f[0], .high = c->f[1]};
+}
+
+static void conv2d_fwd(const fnn_call *c, const fnn_scratch *s)
+{
+    const gemm_end end = conv_end(c);
+    conv_forward(c, c->buf[6], &end, s);
+}
+
+/* ---- conv2d_act ---- act(conv2d).  Slots and dim as conv2d, with act.  f: low, high of a clamp. */
+static void conv2d_act_fwd(const fnn_call *c, const fnn_scratch *s) { conv2d_fwd(c, s); }
+
+/* ---- conv2d_norm ---- act(x^ gain + shift + r), x^ = (conv2d without r - mean) rstd, with the bits of
+ * conv2d and batch_norm_eval.  x, w, b, r, p, t as conv2d; gain, shift, mean, variance: (Co); y, rstd.
+ * f: low, high, eps.  No gradient: that of gain asks for x^. */
+static void conv2d_norm_fwd(const fnn_call *c, const fnn_scratch *s)
+{
+    const int64_t channels = c->dim[4];
+    const float *var = c->buf[9];
+    float *rstd = c->buf[11];
+    gemm_end end = conv_end(c);
+    FOR_VECTORS(channels, i) {
+        const int m = lanes_of(channels - i);
+        const vf v = vf_add(vf_get(var + i, m), vf_set1(c->f[2]));
+        vf_put(rstd + i, vf_div(vf_set1(1.0f), vf_sqrt(v)), m);
+    }
+    end.gain = c->buf[6], end.shift = c->buf[7], end.mean = c->buf[8], end.rstd = rstd;
+    conv_forward(c, c->buf[10], &end, s);
 }
 
 /* ---- the gradient of x ---- Every stride-th pixel down and across is reached by the same taps: one
@@ -454,7 +486,8 @@ static void conv_weight_gradient(const conv_shape *v, const float *x, const floa
     if (p.slabs > 1) conv_add_slabs(v, &p, dw, acc, s);
 }
 
-static void conv2d_bwd(const fnn_call *c, const fnn_scratch *s)
+/* summed: db is there already. */
+static void conv_gradients(const fnn_call *c, int summed, const fnn_scratch *s)
 {
     const conv_shape v = conv_shape_of(c);
     const float *x = c->buf[0], *turned = c->buf[5], *dy = c->grad[6];
@@ -465,7 +498,7 @@ static void conv2d_bwd(const fnn_call *c, const fnn_scratch *s)
         conv_axes(&v, a, 1);
         if (v.flags & CONV_PLANES)
             planes_run(dy, c->buf[1], NULL, c->grad[0], v.n, a, v.co, c->acc & 1, 1);
-        else depthwise_run(dy, turned, NULL, c->grad[0], v.n, a, v.co, c->acc & 1, 1);
+        else depthwise_run(dy, turned, NULL, c->grad[0], v.n, a, v.co, c->acc & 1, &(gemm_end){0}, 1);
     }
     if (depthwise && c->grad[1]) {
         depthwise_axis a[2];
@@ -511,10 +544,21 @@ static void conv2d_bwd(const fnn_call *c, const fnn_scratch *s)
                                  c->grad[1] + g * v.og * v.k, c->acc >> 1 & 1, s);
     if (c->grad[2] && v.flags & CONV_BIAS && v.flags & CONV_PLANES_OUT)
         planes_sums(dy, v.n, v.co, v.out[0] * v.out[1], c->grad[2], c->acc >> 2 & 1);
-    else if (c->grad[2] && v.flags & CONV_BIAS)
+    else if (c->grad[2] && v.flags & CONV_BIAS && !summed)
         column_sums(dy, v.pixels, v.co, c->grad[2], c->acc >> 2 & 1, s);
     if (c->grad[3] && v.flags & CONV_RESIDUAL)
         conv_add(&v, dy, c->grad[3], c->acc >> 3 & 1);
+}
+
+static void conv2d_bwd(const fnn_call *c, const fnn_scratch *s) { conv_gradients(c, 0, s); }
+
+static void conv2d_act_bwd(const fnn_call *c, const fnn_scratch *s)
+{
+    const int64_t *d = c->dim;
+    const act_slope slope = {.dy = c->grad[6], .y = c->buf[6], .z = c->buf[6], .n = d[4],
+                             .act = (int)d[16], .low = c->f[0], .high = c->f[1]};
+    float *db = d[15] & CONV_BIAS ? c->grad[2] : NULL;
+    conv_gradients(c, act_slope_run(&slope, d[0] * d[7] * d[8], db, c->acc >> 2 & 1, c->grad, s), s);
 }
 
 #endif

@@ -32,7 +32,7 @@ static void conv_transpose2d_fwd(const fnn_call *c, const fnn_scratch *s)
     if (conv_is_depthwise(&v)) {
         depthwise_axis a[2];
         conv_axes(&v, a, 1);
-        depthwise_run(x, turned, b, y, v.n, a, v.ci, 0, 1);
+        depthwise_run(x, turned, b, y, v.n, a, v.ci, 0, &(gemm_end){0}, 1);
         return;
     }
     if (b) conv_begin(&v, b, y);
@@ -62,7 +62,7 @@ static void conv_transpose2d_bwd(const fnn_call *c, const fnn_scratch *s)
     depthwise_axis a[2];
     conv_axes(&v, a, 0);
     if (depthwise && c->grad[0])
-        depthwise_run(dy, panels, NULL, c->grad[0], v.n, a, v.co, c->acc & 1, 0);
+        depthwise_run(dy, panels, NULL, c->grad[0], v.n, a, v.co, c->acc & 1, &(gemm_end){0}, 0);
     if (depthwise && c->grad[1])
         depthwise_weights(dy, x, c->grad[1], v.n, a, v.co, c->acc >> 1 & 1, s);
     for (int64_t g = 0; c->grad[0] && g < groups; g++)

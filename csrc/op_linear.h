@@ -115,7 +115,7 @@ static inline fnn_gemm linear_product(const fnn_call *c)
     const int64_t *d = c->dim;
     return (fnn_gemm){.m = d[0], .n = d[1], .k = d[2], .a = c->buf[0], .lda = d[2],
                       .b = c->buf[1], .ldb = d[2], .tb = 1, .c = c->buf[5], .ldc = d[1],
-                      .bias = d[3] ? c->buf[2] : NULL, .add = d[4] ? c->buf[3] : NULL,
+                      .bias = d[3] ? c->buf[2] : NULL, .end.add = d[4] ? c->buf[3] : NULL,
                       .panels = d[5] ? c->buf[4] : NULL};
 }
 
@@ -160,13 +160,22 @@ static void linear_bwd(const fnn_call *c, const fnn_scratch *s) { linear_gradien
 static void linear_act_fwd(const fnn_call *c, const fnn_scratch *s)
 {
     fnn_gemm g = linear_product(c);
-    g.act = (int)c->dim[6];
-    g.keep = c->dim[7] ? c->buf[6] : NULL;
+    g.end.act = (int)c->dim[6];
+    g.end.keep = c->dim[7] ? c->buf[6] : NULL;
     gemm_team(&g, s);
 }
 
+/* What turns the gradient dy of (rows, n) into that of z. */
+typedef struct {
+    float *dy;
+    const float *y, *z;
+    int64_t n;
+    int act;                  /* GEMM_ACT_*                                              */
+    float low, high;          /* of GEMM_ACT_CLAMP                                       */
+} act_slope;
+
 /* dz = dy act'(z), as the ops of these names have it. */
-VEC vf linear_act_slope(vf dy, vf y, vf z, const int act)
+VEC vf act_slope_of(const act_slope *t, vf dy, vf y, vf z, const int act)
 {
     switch (act) {
     case GEMM_ACT_RELU: return vf_sel(vf_le(y, vf_zero()), vf_zero(), dy);
@@ -175,54 +184,63 @@ VEC vf linear_act_slope(vf dy, vf y, vf z, const int act)
     case GEMM_ACT_SILU: return vf_mul(dy, silu_slope(z));
     case GEMM_ACT_TANH: return vf_mul(dy, vf_fnma(y, y, vf_set1(1.0f)));
     case GEMM_ACT_SIGMOID: return vf_mul(dy, vf_mul(y, vf_sub(vf_set1(1.0f), y)));
+    case GEMM_ACT_CLAMP: return vf_sel(vm_or(vf_le(y, vf_set1(t->low)), vf_ge(y, vf_set1(t->high))),
+                                       vf_zero(), dy);
     default: return dy;
     }
 }
 
-VEC void linear_act_block_as(const fnn_call *c, int64_t i0, int64_t rows, int64_t j0, int64_t cols,
-                             const int act)
+VEC void act_slope_block_as(const act_slope *t, int64_t i0, int64_t rows, int64_t j0, int64_t cols,
+                            const int act)
 {
-    const float *y = c->buf[5], *z = c->dim[7] ? c->buf[6] : y;
-    float *dy = c->grad[5];
     for (int64_t i = i0; i < i0 + rows; i++)
         for (int64_t j = j0; j < j0 + cols; j += FNN_LANES) {
             const int lanes = lanes_of(j0 + cols - j);
-            const int64_t at = i * c->dim[1] + j;
-            vf_put(dy + at, linear_act_slope(vf_get(dy + at, lanes), vf_get(y + at, lanes),
-                                             vf_get(z + at, lanes), act), lanes);
+            const int64_t at = i * t->n + j;
+            vf_put(t->dy + at, act_slope_of(t, vf_get(t->dy + at, lanes), vf_get(t->y + at, lanes),
+                                            vf_get(t->z + at, lanes), act), lanes);
         }
 }
 
 /* dy becomes dz in rows i0.. and columns j0.. */
-static void linear_act_block(const void *record, int64_t i0, int64_t rows, int64_t j0, int64_t cols)
+static void act_slope_block(const void *record, int64_t i0, int64_t rows, int64_t j0, int64_t cols)
 {
-    const fnn_call *c = record;
-    switch (c->dim[6]) {
-    case GEMM_ACT_RELU: linear_act_block_as(c, i0, rows, j0, cols, GEMM_ACT_RELU); break;
-    case GEMM_ACT_GELU: linear_act_block_as(c, i0, rows, j0, cols, GEMM_ACT_GELU); break;
-    case GEMM_ACT_GELU_TANH: linear_act_block_as(c, i0, rows, j0, cols, GEMM_ACT_GELU_TANH); break;
-    case GEMM_ACT_SILU: linear_act_block_as(c, i0, rows, j0, cols, GEMM_ACT_SILU); break;
-    case GEMM_ACT_TANH: linear_act_block_as(c, i0, rows, j0, cols, GEMM_ACT_TANH); break;
-    case GEMM_ACT_SIGMOID: linear_act_block_as(c, i0, rows, j0, cols, GEMM_ACT_SIGMOID); break;
+    const act_slope *t = record;
+    switch (t->act) {
+    case GEMM_ACT_RELU: act_slope_block_as(t, i0, rows, j0, cols, GEMM_ACT_RELU); break;
+    case GEMM_ACT_GELU: act_slope_block_as(t, i0, rows, j0, cols, GEMM_ACT_GELU); break;
+    case GEMM_ACT_GELU_TANH: act_slope_block_as(t, i0, rows, j0, cols, GEMM_ACT_GELU_TANH); break;
+    case GEMM_ACT_SILU: act_slope_block_as(t, i0, rows, j0, cols, GEMM_ACT_SILU); break;
+    case GEMM_ACT_TANH: act_slope_block_as(t, i0, rows, j0, cols, GEMM_ACT_TANH); break;
+    case GEMM_ACT_SIGMOID: act_slope_block_as(t, i0, rows, j0, cols, GEMM_ACT_SIGMOID); break;
+    case GEMM_ACT_CLAMP: act_slope_block_as(t, i0, rows, j0, cols, GEMM_ACT_CLAMP); break;
     }
 }
 
-/* dz replaces dy; its column sums are taken on the way, unless db lies where dx or dw will. */
-static void linear_act_bwd(const fnn_call *c, const fnn_scratch *s)
+/* dz replaces dy, (m, t->n).  Whether its column sums went to db on the way: not where there is none,
+ * nor where it lies where a gradient that is computed before it will. */
+static int act_slope_run(const act_slope *t, int64_t m, float *db, int acc, float *const before[2],
+                         const fnn_scratch *s)
 {
-    const int64_t m = c->dim[0], n = c->dim[1];
-    float *db = c->dim[3] ? c->grad[2] : NULL;
-    const int summed = db && n > 1 && db != c->grad[0] && db != c->grad[1];
+    const int summed = db && t->n > 1 && db != before[0] && db != before[1];
     if (summed) {
-        const fold f = {.x = c->grad[5], .out = db, .outer = 1, .n = m, .inner = n,
-                        .acc = c->acc >> 2 & 1, .before = linear_act_block, .record = c};
+        const fold f = {.x = t->dy, .out = db, .outer = 1, .n = m, .inner = t->n,
+                        .acc = acc, .before = act_slope_block, .record = t};
         fold_axis(FOLD_SUM, &f, s);
     } else {
         FNN_FOR
         for (int64_t i = 0; i < m; i++)
-            linear_act_block(c, i, 1, 0, n);
+            act_slope_block(t, i, 1, 0, t->n);
     }
-    linear_gradients(c, summed, s);
+    return summed;
+}
+
+static void linear_act_bwd(const fnn_call *c, const fnn_scratch *s)
+{
+    const act_slope slope = {.dy = c->grad[5], .y = c->buf[5], .z = c->buf[c->dim[7] ? 6 : 5],
+                             .n = c->dim[1], .act = (int)c->dim[6]};
+    float *db = c->dim[3] ? c->grad[2] : NULL;
+    linear_gradients(c, act_slope_run(&slope, c->dim[0], db, c->acc >> 2 & 1, c->grad, s), s);
 }
 
 #endif

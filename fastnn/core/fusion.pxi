@@ -145,6 +145,20 @@ cdef class Fuser:
             self.alive_at(o.grad[j], into)
         return 1
 
+    cdef bint may_wait(self, int i, int j) except -1:
+        """Whether call i could as well run just before call j: nothing it reads is written meanwhile."""
+        cdef int k
+        for k in range(self.r.calls[i].n_in):
+            if self.r.operands[i].buf[k] >= 0 and self.between(self.r.operands[i].buf[k], i, j) > 1:
+                return False
+        return True
+
+    cdef int merge_late(self, int i, int j) except -1:
+        """Call j is gone, and call i takes its place."""
+        cdef Recorder r = self.r
+        r.calls[j], r.operands[j], r.labels[j] = r.calls[i], r.operands[i], r.labels[i]
+        return self.merge(i, j)
+
     cdef int forget(self, int b) except -1:
         """Nobody needs block b any more."""
         if not planted_reader:          # who reads it nevertheless finds what lay there before
@@ -211,6 +225,35 @@ cdef class Fuser:
         finally:
             free(alive)
         return 0
+
+
+cdef long long elements_of(fnn_call *c):
+    """Of the result of a linear layer, a convolution or a batch norm."""
+    if c.op == LINEAR:
+        return c.dim[0] * c.dim[1]
+    if is_conv(c):
+        return c.dim[0] * c.dim[7] * c.dim[8] * c.dim[4]
+    return c.dim[0] * c.dim[1] * c.dim[2]
+
+
+cdef bint is_conv(fnn_call *c):
+    return c.op == CONV2D or c.op == CONV2D_NORM
+
+
+cdef bint is_bare(fnn_call *c):
+    """Whether neither a residual nor an activation is part of it yet."""
+    if c.op == LINEAR:
+        return not c.dim[4]
+    if is_conv(c):
+        return not c.dim[15] & (CONV_RESIDUAL | CONV_PLANES_OUT) and not c.dim[16]
+    return not c.dim[5] and not c.dim[6]
+
+
+cdef void add_residual(fnn_call *c):
+    if is_conv(c):
+        c.dim[15] |= CONV_RESIDUAL
+    else:
+        c.dim[4 if c.op == LINEAR else 5] = 1
 
 
 cdef bint elementwise_pair(fnn_call *c, long long n):
@@ -293,39 +336,96 @@ cdef int linear_activation_backward(Fuser f, int i, int j, int made, int read) e
     return f.merge(i, j)
 
 
-cdef int residual(Fuser f, int i, int j, int made, int read) except -1:
-    """z = linear or batch_norm, y = z + r: the same with a residual, which must be there by then."""
+cdef int conv_activation(Fuser f, int i, int j, int made, int read) except -1:
+    """z = conv2d or conv2d_norm, y = act(z): conv2d_act, or the same with an activation."""
     cdef fnn_call *c = &f.r.calls[i]
-    cdef int z = f.r.operands[i].buf[made], y = f.r.operands[j].buf[2], r = f.r.operands[j].buf[1 - read]
-    cdef bint linear = c.op == LINEAR
-    cdef int flag = 4 if linear else 5
-    if (linear and c.dim[0] * c.dim[1] > MAX_SUM or c.dim[flag]
-            or not linear and c.dim[6] or r == z
-            or f.others(z, i, j) or f.r.blocks[y].first != j
-            or not elementwise_pair(&f.r.calls[j], c.dim[0] * c.dim[1] * (1 if linear else c.dim[2]))
-            or f.r.blocks[r].kind == TEMPORARY and f.r.blocks[r].first > i or f.between(r, i, j) > 1):
+    cdef int z = f.r.operands[i].buf[made], y = f.r.operands[j].buf[1]
+    if (c.dim[16] or c.dim[15] & CONV_PLANES_OUT or f.others(z, i, j) or f.r.blocks[y].first != j
+            or f.r.calls[j].dim[0] != elements_of(c)):
         return 0
-    c.dim[flag] = 1
-    f.put(i, 3, j, 1 - read)
-    f.put(i, made, j, 2)
+    c.dim[16] = CONV_ACTIVATIONS[OP_NAMES[f.r.calls[j].op]]
+    c.f[0], c.f[1] = f.r.calls[j].f[0], f.r.calls[j].f[1]
+    if c.op == CONV2D:
+        c.op = CONV2D_ACT
+    f.put(i, made, j, 1)
     f.forget(z)
     return f.merge(j, i)
 
 
-cdef int linear_residual_backward(Fuser f, int i, int j, int made, int read) except -1:
-    """dz = dr = dy, then the gradients of linear: those of linear with a residual."""
+cdef int conv_activation_backward(Fuser f, int i, int j, int made, int read) except -1:
+    """dz = dy act'(z), which follows from y, then the gradients of conv2d: conv2d_act's."""
     cdef fnn_call *c = &f.r.calls[j]
-    cdef int dz = f.r.operands[j].grad[5], dr = f.r.operands[i].grad[1 - made], dy = f.r.operands[i].grad[2]
-    if (c.dim[4] or dr == dz or f.others(dz, i, j) or not f.is_passing(dy) or f.r.blocks[dy].last != i
-            or not elementwise_pair(&f.r.calls[i], c.dim[0] * c.dim[1])):
+    cdef int dz = f.r.operands[j].grad[6], dy = f.r.operands[i].grad[1]
+    if (c.dim[15] & CONV_PLANES_OUT or f.others(dz, i, j) or f.r.calls[i].dim[0] != elements_of(c)
+            or not f.is_passing(dy) or f.r.blocks[dy].last != i
+            or f.between(f.r.operands[i].buf[1], i, j) > 1):
+        return 0
+    c.dim[16] = CONV_ACTIVATIONS[OP_NAMES[f.r.calls[i].op]]
+    c.f[0], c.f[1] = f.r.calls[i].f[0], f.r.calls[i].f[1]
+    c.op = CONV2D_ACT
+    f.put(j, 6, i, 1)
+    f.put_grad(j, 6, i, 1)
+    f.forget(dz)
+    return f.merge(i, j)
+
+
+cdef int conv_norm(Fuser f, int i, int j, int made, int read) except -1:
+    """z = conv2d, y = batch_norm_eval(z): conv2d_norm, in the place of the latter."""
+    cdef Recorder r = f.r
+    cdef fnn_call n = r.calls[j]
+    cdef Operands o = r.operands[j]
+    cdef fnn_call *c = &r.calls[i]
+    cdef int k, z = r.operands[i].buf[made]
+    if (not is_bare(c) or f.others(z, i, j) or not n.dim[3] or not n.dim[4] or n.dim[2] != 1
+            or n.dim[1] != c.dim[4] or elements_of(&n) != elements_of(c) or not f.may_wait(i, j)):
+        return 0
+    f.merge_late(i, j)
+    c = &r.calls[j]
+    for k in range(6):          # weight, bias, mean, variance | y, rstd of the norm; see csrc/op_conv.h
+        r.operands[j].buf[6 + k], c.buf[6 + k] = o.buf[NORM_SLOTS[k]], n.buf[NORM_SLOTS[k]]
+    if n.dim[5]:
+        add_residual(c)
+        r.operands[j].buf[3], c.buf[3] = o.buf[3], n.buf[3]
+    c.dim[16] = n.dim[6]
+    c.f[2] = n.f[0]
+    c.op, c.n_in, c.n_out = CONV2D_NORM, 10, 2
+    f.forget(z)
+    return f.merge(i, j)
+
+
+cdef int residual(Fuser f, int i, int j, int made, int read) except -1:
+    """z = linear, conv2d, batch_norm, ..., y = z + r: the same with a residual, once that is there."""
+    cdef fnn_call *c = &f.r.calls[i]
+    cdef int z = f.r.operands[i].buf[made], y = f.r.operands[j].buf[2], r = f.r.operands[j].buf[1 - read]
+    if (c.op == LINEAR and elements_of(c) > MAX_SUM or not is_bare(c) or r == z
+            or f.others(z, i, j) or f.r.blocks[y].first != j
+            or not elementwise_pair(&f.r.calls[j], elements_of(c))):
+        return 0
+    cdef bint late = f.r.blocks[r].kind == TEMPORARY and f.r.blocks[r].first > i or f.between(r, i, j) > 1
+    if late and not (is_conv(c) and f.may_wait(i, j)):
+        return 0
+    add_residual(c)
+    f.put(i, 3, j, 1 - read)
+    f.put(i, made, j, 2)
+    f.forget(z)
+    return f.merge_late(i, j) if late else f.merge(j, i)
+
+
+cdef int residual_backward(Fuser f, int i, int j, int made, int read) except -1:
+    """dz = dr = dy, then the gradients of linear or conv2d: those with a residual."""
+    cdef fnn_call *c = &f.r.calls[j]
+    cdef int dz = f.r.operands[j].grad[read], dr = f.r.operands[i].grad[1 - made]
+    cdef int dy = f.r.operands[i].grad[2]
+    if (not is_bare(c) or dr == dz or f.others(dz, i, j) or not f.is_passing(dy)
+            or f.r.blocks[dy].last != i or not elementwise_pair(&f.r.calls[i], elements_of(c))):
         return 0
     if dr >= 0:
         if f.between(dr, i, j) or f.touches(j, dr):
             return 0                    # the order of its sums would be another
-        c.dim[4] = 1
+        add_residual(c)
         c.acc |= (f.r.calls[i].acc >> (1 - made) & 1) << 3
         f.put_grad(j, 3, i, 1 - made)
-    f.put_grad(j, 5, i, 2)
+    f.put_grad(j, read, i, 2)
     f.forget(dz)
     return f.merge(i, j)
 
@@ -334,12 +434,27 @@ cdef int linear_residual_backward(Fuser f, int i, int j, int made, int read) exc
 ACTIVATIONS = {"relu": (1, False), "gelu": (2, True), "gelu_tanh": (3, True), "silu": (4, True),
                "tanh": (5, False), "sigmoid": (6, False)}
 cdef tuple ACTS = tuple(ACTIVATIONS)
+# What conv2d_act calls them; of those that take their slope from their input, backward is not fused.
+CONV_ACTIVATIONS = {name: number for name, (number, _) in ACTIVATIONS.items()} | {"hardtanh": 7}
+cdef tuple CONV_ACTS = tuple(CONV_ACTIVATIONS)
+cdef int[6] NORM_SLOTS = [1, 2, 4, 5, 6, 7]
+cdef enum:
+    CONV_RESIDUAL = 2
+    CONV_PLANES_OUT = 32
 
 cdef list PATTERNS = [
     pattern("linear+activation", False, ("linear",), (5,), ACTS, (0,), linear_activation),
     pattern("linear+activation", True, ACTS, (0,), ("linear",), (5,), linear_activation_backward),
     pattern("linear+residual", False, ("linear",), (5,), ("add",), (0, 1), residual),
-    pattern("linear+residual", True, ("add",), (0, 1), ("linear",), (5,), linear_residual_backward),
+    pattern("linear+residual", True, ("add",), (0, 1), ("linear",), (5,), residual_backward),
+    pattern("conv+norm", False, ("conv2d",), (6,), ("batch_norm_eval",), (0,), conv_norm),
+    pattern("conv+activation", False, ("conv2d",), (6,), CONV_ACTS, (0,), conv_activation),
+    pattern("conv+activation", False, ("conv2d_norm",), (10,), CONV_ACTS, (0,), conv_activation),
+    pattern("conv+activation", True, ("relu", "tanh", "sigmoid", "hardtanh"), (0,), ("conv2d",), (6,),
+            conv_activation_backward),
+    pattern("conv+residual", False, ("conv2d",), (6,), ("add",), (0, 1), residual),
+    pattern("conv+residual", False, ("conv2d_norm",), (10,), ("add",), (0, 1), residual),
+    pattern("conv+residual", True, ("add",), (0, 1), ("conv2d",), (6,), residual_backward),
     pattern("residual+norm", False, ("add",), (2,), ("layer_norm", "rms_norm"), (0,), residual_norm),
     pattern("norm+residual", False, ("batch_norm",), (7,), ("add",), (0, 1), residual),
     pattern("norm+residual", False, ("batch_norm_eval",), (6,), ("add",), (0, 1), residual),
@@ -352,6 +467,7 @@ for _p in PATTERNS:
     for _op in (<Pattern>_p).then:
         BY_READER.setdefault((OPS[_op], (<Pattern>_p).backward), []).append(_p)
 cdef int LINEAR = OPS["linear"], LINEAR_ACT = OPS["linear_act"]
+cdef int CONV2D = OPS["conv2d"], CONV2D_ACT = OPS["conv2d_act"], CONV2D_NORM = OPS["conv2d_norm"]
 cdef int LAYER_NORM = OPS["layer_norm"]
 cdef int ADD_LAYER_NORM = OPS["add_layer_norm"], ADD_RMS_NORM = OPS["add_rms_norm"]
 cdef bint planted_reader = False
