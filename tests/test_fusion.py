@@ -83,6 +83,51 @@ def batch_norm_relu(train: bool) -> Any:
     return training(lambda: (norm, lambda x: F.relu(norm(x))), (9, 20))
 
 
+def conv(path: str, **options: Any) -> nn.Conv2d:
+    """A layer whose kernel takes this path."""
+    fastnn.manual_seed(1)
+    options = {
+        "few": {"in_channels": 3, "out_channels": 20, "kernel_size": 3, "stride": 2},
+        "windows": {"in_channels": 12, "out_channels": 20, "kernel_size": 3, "padding": 1},
+        "pointwise": {"in_channels": 12, "out_channels": 20, "kernel_size": 1},
+        "depthwise": {"in_channels": 20, "out_channels": 20, "kernel_size": 3, "groups": 20},
+        "groups": {"in_channels": 12, "out_channels": 20, "kernel_size": 3, "groups": 4},
+        "winograd": {"in_channels": 32, "out_channels": 34, "kernel_size": 3, "padding": 1},
+    }[path] | options
+    return nn.Conv2d(**options)
+
+
+def image_of(layer: nn.Conv2d) -> tuple[int, ...]:
+    return (2, layer.in_channels, 9, 10)
+
+
+def conv_activated(path: str, name: str) -> Any:
+    layer, act = conv(path), getattr(F, name)
+    return training(lambda: (layer, lambda x: act(layer(x))), image_of(layer))
+
+
+def conv_residual(path: str) -> Any:
+    layer, other = conv(path), conv(path, bias=False)
+    net = nn.ModuleList([layer, other])
+    return training(lambda: (net, lambda x, y: F.relu(layer(x) + other(y))), *[image_of(layer)] * 2)
+
+
+def conv_norm(path: str, late: bool = False) -> Any:
+    """A residual block's end; late: the residual is there only after the convolution."""
+    layer, norm = conv(path, bias=False), conv(path).out_channels
+    norm, other = nn.BatchNorm2d(norm).eval(), conv(path)
+    rng = np.random.default_rng(3)
+    norm.load_state_dict({k: fastnn.tensor(rng.random(v.shape).astype(np.float32) + 0.5)
+                          if v.is_floating_point() else v for k, v in norm.state_dict().items()})
+
+    def step(x: fastnn.Tensor, y: fastnn.Tensor) -> Any:
+        with fastnn.no_grad():
+            r = None if late else other(y)
+            z = norm(layer(x))
+            return F.relu(z + (other(y) if r is None else r)), F.relu6(norm(layer(y)))
+    return step, (image_of(layer),) * 2
+
+
 def chain(shape: tuple[int, ...]) -> Any:
     def step(x: fastnn.Tensor, a: fastnn.Tensor, b: fastnn.Tensor) -> Any:
         leaf = x.clone().requires_grad_()
@@ -100,6 +145,16 @@ def chain_of_rows() -> Any:
     return step, ((150, 40), (150, 40), (40,), (150, 1))
 
 
+def silu_of_conv() -> Any:
+    layer = conv("windows")
+
+    def step(x: fastnn.Tensor) -> fastnn.Tensor:
+        with fastnn.no_grad():
+            return F.silu(layer(x))
+    return step, (image_of(layer),)
+
+
+PATHS = ("few", "windows", "pointwise", "depthwise", "groups", "winograd")
 # What it shows, how, and how often at least.
 PATTERNS: dict[str, tuple[str, Callable[[], Any], int]] = {
     **{f"linear+{a}": ("linear+activation", lambda a=a: activated(a), 2)
@@ -113,6 +168,14 @@ PATTERNS: dict[str, tuple[str, Callable[[], Any], int]] = {
     "batch_norm_eval+r": ("norm+residual", lambda: batch_norm(False, (9, 20)), 1),
     "batch_norm+relu": ("norm+activation", lambda: batch_norm_relu(True), 1),
     "batch_norm_eval+relu": ("norm+activation", lambda: batch_norm_relu(False), 1),
+    **{f"conv-{p}+{a}": ("conv+activation", lambda p=p, a=a: conv_activated(p, a), 2)
+       for p in PATHS for a in ("relu", "relu6")},
+    **{f"conv+{a}": ("conv+activation", lambda a=a: conv_activated("groups", a), 2)
+       for a in ("tanh", "sigmoid")},
+    "conv+silu": ("conv+activation", lambda: silu_of_conv(), 1),
+    **{f"conv-{p}+r": ("conv+residual", lambda p=p: conv_residual(p), 2) for p in PATHS},
+    **{f"conv-{p}+norm": ("conv+norm", lambda p=p: conv_norm(p), 2) for p in PATHS},
+    "conv+norm+late": ("conv+norm", lambda: conv_norm("windows", late=True), 2),
     "chain": ("chain", lambda: chain((7, 1500)), 2),
     "chain-small": ("chain", lambda: chain((3,)), 2),
     "chain-odd": ("chain", lambda: chain((1023,)), 2),
@@ -228,6 +291,34 @@ def test_a_large_chain_needs_less_memory() -> None:
     fused, compiled = runs(step, shapes, fuse=True)
     assert equal(fused, expected)
     assert compiled.programs[0].program.arena_bytes == 0 < plain.programs[0].program.arena_bytes
+
+
+def test_a_residual_block_has_a_record_for_each_convolution() -> None:
+    step, shapes = conv_norm("winograd", late=True)
+    expected, plain = runs(step, shapes, fuse=False)
+    fused, compiled = runs(step, shapes, fuse=True)
+    assert equal(fused, expected)
+    assert len(compiled.programs[0].program) == len(plain.programs[0].program) - 5
+    found = [p for patterns, _ in compiled.programs[0].program.fused.values() for p in patterns]
+    assert sorted(found) == sorted(["conv+norm", "conv+activation"] * 2 + ["conv+residual"])
+    assert "conv2d_norm" in compiled.describe()
+
+
+def test_a_norm_does_not_wait_for_a_convolution_whose_input_changes() -> None:
+    first, layer = conv("windows", out_channels=12), conv("windows")
+    norm = nn.BatchNorm2d(20).eval()
+
+    def step(x: fastnn.Tensor) -> Any:
+        with fastnn.no_grad():
+            image = first(x)
+            z = layer(image)
+            image.add_(1.0)             # what a convolution that came later would read
+            return norm(z), image
+
+    expected, _ = runs(step, (image_of(layer),), fuse=False)
+    fused, compiled = runs(step, (image_of(layer),), fuse=True)
+    assert equal(fused, expected)
+    assert not any("conv+norm" in p for p, _ in compiled.programs[0].program.fused.values())
 
 
 # ---------------------------------------------------------------- switches and description

@@ -20,6 +20,7 @@ from ..ops.activation import (
 )
 from ..ops.composed import normalize, pad
 from ..ops.conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d
+from ..ops.conv_fused import conv2d_act, conv2d_norm
 from ..ops.image import (
     dropout1d,
     dropout2d,
@@ -82,6 +83,8 @@ __all__ = [
     "celu",
     "conv1d",
     "conv2d",
+    "conv2d_act",
+    "conv2d_norm",
     "conv_transpose1d",
     "conv_transpose2d",
     "cosine_embedding_loss",

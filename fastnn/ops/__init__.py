@@ -10,6 +10,7 @@ from .cast import *
 from .compare import *
 from .composed import *
 from .conv import *
+from .conv_fused import *
 from .creation import *
 from .image import *
 from .indexing import *

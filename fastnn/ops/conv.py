@@ -222,11 +222,12 @@ def _from_planes(
     return _PLANES if _is_few(inner, taps, size, out, stride, dilation) else 0
 
 
-def _convolve(
+def record_of(
     x: Tensor, w: Tensor, b: Tensor, out: tuple[int, ...], stride: tuple[int, ...],
     pad: tuple[int, ...], dilation: tuple[int, ...], groups: int, planes: int = 0,
-) -> Tensor:
-    """One record; x is (N, H, W, C), unless `planes` says otherwise."""
+) -> tuple[tuple[Tensor, ...], tuple[int, ...], tuple[int, ...]]:
+    """Operands, shape of the result and dim of a record; x is (N, H, W, C), unless `planes` says
+    otherwise."""
     (n, *size), (outputs, inner, *taps) = x.shape, w.shape
     channels = size.pop(0 if planes else 2)
     area, flags = taps[0] * taps[1], groups << 8
@@ -258,9 +259,27 @@ def _convolve(
         turned = call(PACK_CONV, (w,), (shape,),
                       (*of_weight, *stride, *pad, *dilation, flags | _TURNED))
     result = (n, outputs, *out) if planes & _PLANES_OUT else (n, *out, outputs)
-    return call(CONV2D, (x, w, b, _ABSENT, panels, turned), (result,),
-                (n, *size, channels, outputs, *taps, *out, *stride, *pad, *dilation,
-                 flags | planes | (b is not _ABSENT)))
+    return ((x, w, b, _ABSENT, panels, turned), result,
+            (n, *size, channels, outputs, *taps, *out, *stride, *pad, *dilation,
+             flags | planes | (b is not _ABSENT)))
+
+
+def record_of_images(
+    op: str, input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any,
+    groups: Any, last: bool = False,
+) -> tuple[tuple[Tensor, ...], tuple[int, ...], tuple[int, ...]]:
+    """The same of what conv2d is told, checked; last: the result must lie channels last."""
+    x, w, b, groups = _operands(op, input, weight, bias, 2, groups)
+    kernel, size = w.shape[2:], x.shape[2:]
+    stride = sizes(op, "stride", stride, 2, 1)
+    dilation = sizes(op, "dilation", dilation, 2, 1)
+    front, back = _padding(op, padding, kernel, stride, dilation)
+    out = _outputs(op, size, kernel, stride, front, back, dilation)
+    planes = _from_planes(x, w, out, stride, front, dilation, groups)
+    if last and planes & _PLANES_OUT:
+        planes = 0
+    return record_of(x if planes else channels_last(x), w, b, out, stride, front, dilation, groups,
+                     planes)
 
 
 def conv2d(
@@ -281,16 +300,10 @@ def conv2d(
         >>> fastnn.nn.functional.conv2d(fastnn.ones(1, 3, 8, 8), fastnn.ones(4, 3, 3, 3)).shape
         (1, 4, 6, 6)
     """
-    x, w, b, groups = _operands("conv2d", input, weight, bias, 2, groups)
-    kernel, size = w.shape[2:], x.shape[2:]
-    stride = sizes("conv2d", "stride", stride, 2, 1)
-    dilation = sizes("conv2d", "dilation", dilation, 2, 1)
-    front, back = _padding("conv2d", padding, kernel, stride, dilation)
-    out = _outputs("conv2d", size, kernel, stride, front, back, dilation)
-    planes = _from_planes(x, w, out, stride, front, dilation, groups)
-    y = _convolve(x if planes else channels_last(x), w, b, out, stride, front, dilation, groups,
-                  planes)
-    return y if planes & _PLANES_OUT else from_channels_last(y)
+    inputs, shape, dim = record_of_images("conv2d", input, weight, bias, stride, padding, dilation,
+                                          groups)
+    y = call(CONV2D, inputs, (shape,), dim)
+    return y if dim[15] & _PLANES_OUT else from_channels_last(y)
 
 
 def conv1d(
@@ -317,8 +330,10 @@ def conv1d(
     out = _outputs("conv1d", size, kernel, stride, front, back, dilation)
     inner = channels_last(x)
     n, length, channels = inner.shape
-    y = _convolve(view(inner, (n, 1, length, channels)), view(w, (*w.shape[:2], 1, *kernel)), b,
-                  (1, *out), (1, *stride), (0, *front), (1, *dilation), groups)
+    inputs, shape, dim = record_of(
+        view(inner, (n, 1, length, channels)), view(w, (*w.shape[:2], 1, *kernel)), b, (1, *out),
+        (1, *stride), (0, *front), (1, *dilation), groups)
+    y = call(CONV2D, inputs, (shape,), dim)
     return from_channels_last(view(y, (n, *out, w.shape[0])))
 
 

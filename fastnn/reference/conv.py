@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from . import activation
+
 Arrays = list[Any]
 
 
@@ -93,6 +95,36 @@ def conv2d_grad(
     if want[3]:
         grads[3] = gouts[0] if v.flags & 2 else np.zeros(0, dy.dtype)
     return grads
+
+
+_ACTIVATIONS = ("", "relu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid", "hardtanh")
+
+
+def conv2d_act(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
+    return (_act(conv2d(ins, dim, f)[0], dim, f),)
+
+
+def _act(z: np.ndarray, dim: list[int], f: list[float]) -> np.ndarray:
+    name = _ACTIVATIONS[dim[16]]
+    return getattr(activation, name)([z], [z.size], f)[0] if name else z
+
+
+def conv2d_act_grad(
+    ins: Arrays, outs: Arrays, gouts: Arrays, want: list[bool], dim: list[int], f: list[float]
+) -> Arrays:
+    (y,), dz, name = outs, gouts[0], _ACTIVATIONS[dim[16]]
+    if name:
+        grad = getattr(activation, f"{name}_grad")
+        (dz,) = grad([None], [y.reshape(-1)], [dz.reshape(-1)], [True], [y.size], f)
+    return conv2d_grad(ins, outs, [dz.reshape(y.shape)], want, dim, f)
+
+
+def conv2d_norm(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
+    r, (gain, shift, mean, var) = ins[3], ins[6:]
+    (z,) = conv2d(ins[:6], [*dim[:15], dim[15] & ~2], f)
+    rstd = 1 / np.sqrt(var + var.dtype.type(f[2]))
+    y = (z - mean) * rstd * gain + shift
+    return _act(y + r.reshape(y.shape) if dim[15] & 2 else y, dim, f), rstd
 
 
 def conv_transpose2d(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 
 FAMILIES = (
     "pointwise", "activation", "reduce", "movement", "indexing", "image", "linear", "conv",
-    "conv_transpose", "norm", "pool", "random", "loss", "optim",
+    "conv_fused", "conv_transpose", "norm", "pool", "random", "loss", "optim",
 )
 
 
