@@ -316,6 +316,20 @@ static void gemm_row_panel(const fnn_gemm *g, const gemm_block *r, int64_t panel
     }
 }
 
+/* One to GEMM_STRIP rows against panels of a weight: over all of k at once, since a row of A is in L1.
+ * A product of one row may take a fifth of a microsecond, as much as a dozen divisions. */
+#define GEMM_STRIP 3
+static inline int gemm_is_strip(const fnn_gemm *g)
+{
+    return g->panels && g->m <= GEMM_STRIP && !g->source && !g->ta;
+}
+
+static void gemm_strip(const fnn_gemm *g)
+{
+    const gemm_block r = {.j1 = g->n, .p1 = g->k, .panels = 1, .held = 1, .nv = gemm_nv[g->m - 1]};
+    gemm_row_panel(g, &r, 0);
+}
+
 /* One thread. */
 static void gemm_serial(const fnn_gemm *g, float *scratch)
 {
@@ -323,6 +337,10 @@ static void gemm_serial(const fnn_gemm *g, float *scratch)
         return;
     if (!g->source && !g->panels && !g->ta && g->tb && g->m <= GEMM_DOT_ROWS) {
         gemm_few_rows(g);
+        return;
+    }
+    if (gemm_is_strip(g)) {
+        gemm_strip(g);
         return;
     }
     if (!g->source && !g->panels && !g->ta && g->n <= GEMM_DOT_ROWS
@@ -392,8 +410,9 @@ static fnn_gemm gemm_share(const fnn_gemm *g)
      * some 60 cycles a row: up to ten times slower if k is small. */
     const int64_t team = fnn_team_size();
     const int64_t unit = g->panels ? GEMM_PANEL_W : GEMM_NR, units = gemm_ceil(g->n, unit);
+    const int64_t most = gemm_is_strip(g) ? 1 : team;
     int64_t down = 1, best = INT64_MAX;
-    for (int64_t d = 1; d <= team; d++) {
+    for (int64_t d = 1; d <= most; d++) {
         if (team % d)
             continue;
         const int64_t rows = gemm_ceil(g->m, d);

@@ -88,6 +88,7 @@ cdef bint like(Expected e, object x, list tensors) except -1:
     return True
 
 
+@cython.final
 cdef class Recorded:
     """A program, and what it was recorded for."""
     cdef public Program program
@@ -101,11 +102,12 @@ cdef class Recorded:
         self.grad_mode = fnn_grad_mode(-1)
         self.isa = fnn_isa_active()
 
-    def tensors_of(self, tuple args not None, dict kwargs not None):
+    cpdef list tensors_of(self, tuple args, dict kwargs):
         """The tensors of a call like the recorded one, or None for another."""
         cdef list tensors = []
         if (self.grad_mode != fnn_grad_mode(-1) or self.isa != fnn_isa_active()
-                or not like(self.args, args, tensors) or not like(self.kwargs, kwargs, tensors)):
+                or not like(self.args, args, tensors)
+                or ((kwargs or self.kwargs.parts) and not like(self.kwargs, kwargs, tensors))):
             return None
         return tensors
 
