@@ -22,6 +22,7 @@
 #include "op_conv.h"
 #include "op_conv_transpose.h"
 #include "op_norm.h"
+#include "op_batch_norm.h"
 #include "op_pool.h"
 #include "op_random.h"
 #include "op_loss.h"

@@ -1,4 +1,4 @@
-"""NumPy twins of op_norm.h."""
+"""NumPy twins of op_norm.h and op_batch_norm.h."""
 
 from __future__ import annotations
 

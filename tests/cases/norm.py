@@ -1,4 +1,4 @@
-"""Cases of op_norm.h."""
+"""Cases of op_norm.h and op_batch_norm.h."""
 
 import numpy as np
 
