@@ -1,10 +1,6 @@
 """fastnn: neural networks on the CPU, fast and with the same bits at any thread count."""
 
-# ruff: noqa: E402, F403, I001
-from ._runtime import load_core
-
-load_core()
-
+# ruff: noqa: F403
 from math import e, inf, nan, pi
 from typing import TYPE_CHECKING
 
