@@ -20,7 +20,7 @@ VEC qf planes_fma(qf a, qf b, qf c, qm m) { return _mm512_mask3_fmadd_ps(a, b, c
 #else
 VEC qm planes_lanes(int64_t lo, int64_t hi)
 {
-    qm m;
+    qm m = {0};
     for (int i = 0; i < VEC_W; i++) m[i] = i >= lo && i < hi ? -1 : 0;
     return m;
 }

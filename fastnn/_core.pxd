@@ -6,7 +6,7 @@ cdef extern from "fnn.h":
         unsigned short op, n_in, n_out, acc
         void *buf[12]
         float *grad[12]
-        long long dim[16]
+        long long dim[17]
         float f[4]
     ctypedef struct fnn_op_info:
         const char *name

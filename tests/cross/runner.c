@@ -3,7 +3,7 @@
  * here, under an emulator.  Reads argv[1], writes every operand after each run to argv[2].
  *
  * File, little-endian: int64 count, then per record int64 op, n_in, n_out, acc, backward, threads,
- * dim[16]; float f[4]; and per slot twice (operand, gradient) int64 bytes (-1 = NULL) and the data.
+ * dim[FNN_DIMS]; float f[4]; and per slot twice (operand, gradient) int64 bytes (-1 = NULL) and the data.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -74,7 +74,7 @@ static float *guarded_place(guarded g, int64_t n, int at_end)
 }
 
 static fnn_scratch scratch[MAX_THREADS];
-enum { A, B, C, EXPECTED, BIAS, ADD, KEEP, PANELS, ARENAS };
+enum { A, B, C, EXPECTED, BIAS, NORM, ADD, KEEP, PANELS, ARENAS };
 static guarded arena[ARENAS];
 #define ARENA_FLOATS (1 << 20)
 
@@ -100,10 +100,16 @@ static float chain_fma(float a, float b, float c)
 #endif
 }
 
-static float act_of(float x, int act)
+/* What becomes of the end of a chain at `at` of C, in column j. */
+static float ended(const gemm_end *e, float x, int64_t at, int64_t j)
 {
+    if (e->rstd)
+        x = chain_fma((x - e->mean[j]) * e->rstd[j], e->gain[j], e->shift[j]);
+    x = e->add ? x + e->add[at] : x;
+    if (e->keep)
+        e->keep[at] = x;
     float lanes[FNN_LANES] = {x};
-    vf_store(lanes, gemm_act(vf_load(lanes), act));     /* vmath.h has checks of its own */
+    vf_store(lanes, gemm_act(vf_load(lanes), e, e->act));   /* vmath.h has checks of its own */
     return lanes[0];
 }
 
@@ -116,10 +122,7 @@ static void reference(const fnn_gemm *g)
             for (int64_t p = 0; p < g->k; p++)
                 sum = chain_fma(g->ta ? g->a[p * g->lda + i] : g->a[i * g->lda + p],
                                 g->tb ? g->b[j * g->ldb + p] : g->b[p * g->ldb + j], sum);
-            sum = g->add ? sum + g->add[at] : sum;
-            if (g->keep)
-                g->keep[at] = sum;
-            g->c[at] = act_of(sum, g->act);
+            g->c[at] = ended(&g->end, sum, at, j);
         }
 }
 
@@ -136,7 +139,7 @@ static void run(const fnn_gemm *g, int threads)
         static float half[ARENA_FLOATS];
         fnn_gemm second = *g;
         first.k = g->k / 2;
-        first.act = second.act = GEMM_ACT_NONE;
+        first.end = second.end = (gemm_end){0};
         second.k -= first.k;
         second.a += g->ta ? first.k * g->lda : first.k;
         second.b += g->tb ? first.k : first.k * g->ldb;
@@ -175,10 +178,11 @@ static void fail(const fnn_gemm *g, const char *what, int threads)
     kinds[kind].what = what;
     failures++;
     if (kinds[kind].seen++ < 3)
-        printf("FAIL %s m=%ld n=%ld k=%ld ta=%d tb=%d lda=%ld ldb=%ld ldc=%ld acc=%d bias=%d act=%d"
-               " add=%d keep=%d panels=%d threads=%d\n", what, (long)g->m, (long)g->n, (long)g->k,
+        printf("FAIL %s m=%ld n=%ld k=%ld ta=%d tb=%d lda=%ld ldb=%ld ldc=%ld acc=%d bias=%d norm=%d"
+               " act=%d add=%d keep=%d panels=%d threads=%d\n", what, (long)g->m, (long)g->n, (long)g->k,
                g->ta, g->tb, (long)g->lda, (long)g->ldb, (long)g->ldc, g->acc, g->bias != NULL,
-               g->act, g->add != NULL, g->keep != NULL, g->panels != NULL, threads);
+               g->end.rstd != NULL, g->end.act, g->end.add != NULL, g->end.keep != NULL,
+               g->panels != NULL, threads);
 }
 
 /* Floats from the first to the last element of a (rows, cols) matrix. */
@@ -255,7 +259,8 @@ static void check(int64_t m, int64_t n, int64_t k, int variant)
     const int whole = kind == 0, plain = kind < 2;          /* plain: the sums themselves */
     fnn_gemm g = {.m = m, .n = n, .k = k, .ta = variant >> 1 & 1, .tb = variant >> 2 & 1};
     g.acc = rng_below(3) == 0;
-    g.act = plain || rng_below(2) ? GEMM_ACT_NONE : (int)rng_below(GEMM_ACT_SIGMOID + 1);
+    g.end.act = plain || rng_below(2) ? GEMM_ACT_NONE : (int)rng_below(GEMM_ACT_CLAMP + 1);
+    g.end.low = -1, g.end.high = 6;
     g.lda = (g.ta ? m : k) + (rng_below(2) ? rng_below(20) : 0);
     g.ldb = (g.tb ? k : n) + (rng_below(2) ? rng_below(20) : 0);
     g.ldc = n + (rng_below(2) ? rng_below(20) : 0);
@@ -271,6 +276,7 @@ static void check(int64_t m, int64_t n, int64_t k, int variant)
     float *c = guarded_place(arena[C], size_c, at_end);
     float *expected = guarded_place(arena[EXPECTED], size_c, 1);
     float *bias = guarded_place(arena[BIAS], n, at_end);
+    float *norm = guarded_place(arena[NORM], 4 * n, at_end);
     float *add = guarded_place(arena[ADD], size_c, at_end);
     float *keep = guarded_place(arena[KEEP], size_c, at_end);
     float *start = malloc((size_t)size_c * sizeof(float) + 1);
@@ -278,6 +284,7 @@ static void check(int64_t m, int64_t n, int64_t k, int variant)
     fill(a, size_a, plain, whole);
     fill(b, size_b, plain, whole);
     fill(bias, n, plain, whole);
+    fill(norm, 4 * n, plain, whole);
     fill(c, size_c, plain, whole);
     fill(add, size_c, plain, whole);
     memcpy(expected, c, (size_t)size_c * sizeof(float));
@@ -286,12 +293,14 @@ static void check(int64_t m, int64_t n, int64_t k, int variant)
     g.a = a;
     g.b = b;
     g.bias = !g.acc && rng_below(2) ? bias : NULL;
-    g.add = !plain && rng_below(2) ? add : NULL;
-    g.keep = g.act && rng_below(2) ? kept : NULL;
+    if (!plain && rng_below(2))
+        g.end.mean = norm, g.end.rstd = norm + n, g.end.gain = norm + 2 * n, g.end.shift = norm + 3 * n;
+    g.end.add = !plain && rng_below(2) ? add : NULL;
+    g.end.keep = g.end.act && rng_below(2) ? kept : NULL;
     g.c = expected;
     reference(&g);
     g.c = c;
-    g.keep = g.keep ? keep : NULL;
+    g.end.keep = g.end.keep ? keep : NULL;
     for (int panels = 0; panels < (g.tb && m <= 40 && PLANT != 2 ? 2 : 1); panels++) {
         g.panels = panels ? panels_of(&g, at_end) : NULL;
         static const int teams[] = {0, 1, 2, 3, 7};
@@ -300,7 +309,7 @@ static void check(int64_t m, int64_t n, int64_t k, int variant)
             memcpy(keep, start, (size_t)size_c * sizeof(float));
             run(&g, teams[i]);
             checks++;
-            if (!same(c, expected, size_c) || (g.keep && !same(keep, kept, size_c)))
+            if (!same(c, expected, size_c) || (g.end.keep && !same(keep, kept, size_c)))
                 fail(&g, "chain", teams[i]);
         }
         if (plain)
