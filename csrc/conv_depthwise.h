@@ -266,26 +266,100 @@ static void depthwise_taps(const float *x, const float *dy, const depthwise_axis
     }
 }
 
+/* 3x3 kernels of stride 1: a window moves along a row, so that a pixel is loaded once for three taps
+ * of it.  Pixels outside count as 0. */
+
+#define DEPTHWISE_BAND 4      /* rows that the sums of a register of channels take at once: L1 */
+#define DEPTHWISE_GROUP 64    /* channels of a task                                       */
+
+VEC qf depthwise_get(const float *p, gemm_tail tail, const int edge)
+{
+    return edge ? gemm_load_n(p, tail) : gemm_load(p);
+}
+
+/* sum[tap * c] += over rows o..end of dy, in y, times x at the tap, for `lanes` channels from q on. */
+VEC void depthwise_window(const depthwise_image *g, float *sum, int64_t o, int64_t end, int64_t q,
+                          int lanes, const int edge)
+{
+    const gemm_tail tail = gemm_first(lanes);
+    const int64_t c = g->c, wide = g->wide, left = g->left;
+    qf s[9], x[3][3];
+#pragma GCC unroll 9
+    for (int i = 0; i < 9; i++) s[i] = depthwise_get(sum + i * c, tail, edge);
+    for (; o < end; o++) {
+        const int64_t row = o + g->top;
+        const float *from = g->x + (row * wide + left) * c + q, *dy = g->y + o * g->out * c + q;
+#pragma GCC unroll 1
+        for (int64_t j = -2; j < g->out; j++, from += c) {
+            const int seen = left + j + 2 >= 0 && left + j + 2 < wide;
+#pragma GCC unroll 3
+            for (int i = 0; i < 3; i++) {
+                const int inside = seen && row + i >= 0 && row + i < g->h;
+                x[i][0] = j > -2 ? x[i][1] : q_set1(0.0f);
+                x[i][1] = j > -2 ? x[i][2] : q_set1(0.0f);
+                x[i][2] = inside ? depthwise_get(from + i * wide * c, tail, edge) : q_set1(0.0f);
+            }
+            if (j < 0) continue;
+            const qf d = depthwise_get(dy + j * c, tail, edge);
+#pragma GCC unroll 9
+            for (int i = 0; i < 9; i++) s[i] = q_fma(x[i / 3][i % 3], d, s[i]);
+        }
+    }
+#pragma GCC unroll 9
+    for (int i = 0; i < 9; i++) {
+        if (edge) gemm_store_n(sum + i * c, s[i], tail);
+        else gemm_store(sum + i * c, s[i]);
+    }
+}
+
+/* The sums of an image for the channels q0..q1. */
+static void depthwise_windows(const depthwise_image *g, float *sum, int64_t rows, int64_t q0, int64_t q1)
+{
+    for (int64_t o = 0; o < rows; o += DEPTHWISE_BAND)
+        for (int64_t q = q0; q < q1; q += VEC_W) {
+            const int64_t end = gemm_min(o + DEPTHWISE_BAND, rows);
+            const int lanes = (int)gemm_min(VEC_W, q1 - q);
+            if (lanes < VEC_W) depthwise_window(g, sum + q, o, end, q, lanes, 1);
+            else depthwise_window(g, sum + q, o, end, q, lanes, 0);
+        }
+}
+
+/* The sums (area, c) of one image, added to `sum` for the channels q0..q1. */
+static void depthwise_add_image(const float *x, const float *dy, const depthwise_axis a[2], int64_t c,
+                                int64_t q0, int64_t q1, float *sum)
+{
+    const int simple = a[0].taps == 3 && a[1].taps == 3 && a[0].stride * a[1].stride == 1
+                    && a[0].dilation * a[1].dilation == 1;
+    if (simple) {
+        const depthwise_image g = {.x = x, .y = (float *)dy, .h = a[0].size, .wide = a[1].size,
+                                   .out = a[1].out, .c = c, .top = -a[0].pad, .left = -a[1].pad};
+        depthwise_windows(&g, sum, a[0].out, q0, q1);
+        return;
+    }
+    for (int64_t q = q0; q < q1; q += FNN_LANES)
+        for (int64_t k = 0; k < a[0].taps; k++)
+            for (int64_t l = 0; l < a[1].taps; l += DEPTHWISE_LINE)
+                depthwise_taps(x + q, dy + q, a, k, l, c, lanes_of(q1 - q),
+                               sum + (k * a[1].taps + l) * c + q, gemm_min(a[1].taps - l, DEPTHWISE_LINE));
+}
+
 /* dw (c, taps) from x (n, sizes, c) and dy (n, outs, c). */
 static void depthwise_weights(const float *x, const float *dy, float *dw, int64_t n,
                               const depthwise_axis a[2], int64_t c, int acc, const fnn_scratch *s)
 {
-    const int64_t area = a[0].taps * a[1].taps, blocks = gemm_ceil(c, FNN_LANES);
+    const int64_t area = a[0].taps * a[1].taps, blocks = gemm_ceil(c, DEPTHWISE_GROUP);
     const int64_t room = FNN_SHARED_BYTES / 4 / gemm_max(area * c, 1);
     const int64_t slabs = gemm_max(gemm_min(n, room), 1), size = area * c;
     FNN_FOR
     for (int64_t t = 0; t < slabs * blocks; t++) {
-        const int64_t slab = t / blocks, q = t % blocks * FNN_LANES;
-        const int lanes = lanes_of(c - q);
-        float *sum = s->shared + slab * size + q;
-        for (int64_t k = 0; k < area; k++) vf_put(sum + k * c, vf_zero(), lanes);
+        const int64_t slab = t / blocks, q0 = t % blocks * DEPTHWISE_GROUP;
+        const int64_t q1 = gemm_min(q0 + DEPTHWISE_GROUP, c);
+        float *sum = s->shared + slab * size;
+        for (int64_t k = 0; k < area; k++)
+            memset(sum + k * c + q0, 0, (size_t)(q1 - q0) * sizeof(float));
         for (int64_t i = n * slab / slabs; i < n * (slab + 1) / slabs; i++)
-            for (int64_t k = 0; k < a[0].taps; k++)
-                for (int64_t l = 0; l < a[1].taps; l += DEPTHWISE_LINE)
-                    depthwise_taps(x + i * a[0].size * a[1].size * c + q,
-                                   dy + i * a[0].out * a[1].out * c + q, a, k, l, c, lanes,
-                                   sum + (k * a[1].taps + l) * c,
-                                   gemm_min(a[1].taps - l, DEPTHWISE_LINE));
+            depthwise_add_image(x + i * a[0].size * a[1].size * c, dy + i * a[0].out * a[1].out * c, a,
+                                c, q0, q1, sum);
     }
     FNN_FOR
     for (int64_t k = 0; k < area; k++) {

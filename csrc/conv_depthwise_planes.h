@@ -3,7 +3,8 @@
  * in planes, (N, C, H, W): lanes are neighbours of a row.
  *
  * Each output is the chain of conv_depthwise.h.  The gradient of a weight is summed in 16 lanes,
- * column j in lane j mod 16, over images, groups of 16 columns, rows; slabs of images two by two.
+ * column j in lane j mod 16, over images, groups of 16 columns, rows, pixels outside being 0;
+ * slabs of images two by two.
  */
 #ifndef FNN_CONV_DEPTHWISE_PLANES_H
 #define FNN_CONV_DEPTHWISE_PLANES_H
@@ -64,26 +65,33 @@ VEC qm planes_seen(const plane *p, int64_t column, int64_t n, int64_t tap)
  * all lanes exist, or see all taps of a row. */
 VEC void planes_columns(const plane *p, int64_t column, const int k, const int nv, const int edge)
 {
+    const int64_t h = p->h, wide = p->wide, rows = p->out[0], out = p->out[1], top = p->top;
+    const int acc = p->acc, first = p->flip ? k * k - 1 : 0, step = p->flip ? -1 : 1;
+    const float *x = p->x + p->left + column + top * wide;
+    const qf start = q_set1(p->start);
+    const qm last = planes_lanes(0, gemm_min(out - column - (nv - 1) * VEC_W, VEC_W));
+    float *y = p->y + column;
     qf sum[7][2], w[49];
-    qm seen[2][7], all[2];
-    for (int i = 0; i < k * k; i++) w[i] = q_set1(p->w[p->flip ? k * k - 1 - i : i]);
-    for (int v = 0; edge && v < nv; v++) {
-        const int64_t at = column + v * VEC_W, n = gemm_min(p->out[1] - at, VEC_W);
-        all[v] = planes_lanes(0, n);
-        for (int j = 0; j < k; j++) seen[v][j] = planes_seen(p, at, n, j);
+    qm seen[2][7];
+#pragma GCC unroll 49
+    for (int i = 0; i < k * k; i++) w[i] = q_set1(p->w[first + i * step]);
+#pragma GCC unroll 2
+    for (int v = 0; v < nv; v++) {
+        const int64_t at = column + v * VEC_W, n = gemm_min(out - at, VEC_W);
+#pragma GCC unroll 7
+        for (int j = 0; edge && j < k; j++) seen[v][j] = planes_seen(p, at, n, j);
+#pragma GCC unroll 7
+        for (int i = 0; i < k; i++) sum[i][v] = start;
     }
-    for (int i = 0; i < k; i++)
-        for (int v = 0; v < nv; v++) sum[i][v] = q_set1(0.0f);
 #pragma GCC unroll 1
-    for (int64_t t = 0; t < p->out[0] + k - 1; t++) {
-        const int64_t row = p->top + t;
-        const float *x = p->x + row * p->wide + p->left + column;
-        for (int v = 0; v < nv; v++) {
-            const float *y = p->y + t * p->out[1] + column + v * VEC_W;
-            sum[0][v] = !p->acc || t >= p->out[0] ? q_set1(p->start)
-                      : edge ? planes_load(y, all[v]) : gemm_load(y);
+    for (int64_t t = 0; t < rows + k - 1; t++, x += wide, y += out) {
+        if (acc && t < rows) {
+#pragma GCC unroll 2
+            for (int v = 0; v < nv; v++)
+                sum[0][v] = edge && v == nv - 1 ? planes_load(y + v * VEC_W, last)
+                                                : gemm_load(y + v * VEC_W);
         }
-        if (row >= 0 && row < p->h) {
+        if (top + t >= 0 && top + t < h) {
 #pragma GCC unroll 7
             for (int j = 0; j < k; j++)
 #pragma GCC unroll 2
@@ -96,14 +104,14 @@ VEC void planes_columns(const plane *p, int64_t column, const int k, const int n
                                          : q_fma(a, w[i * k + j], sum[i][v]);
                 }
         }
+#pragma GCC unroll 2
         for (int v = 0; v < nv; v++) {
-            float *y = p->y + (t - k + 1) * p->out[1] + column + v * VEC_W;
-            if (t >= k - 1) {
-                if (edge) planes_store(y, sum[k - 1][v], all[v]);
-                else gemm_store(y, sum[k - 1][v]);
-            }
+            float *to = y - (k - 1) * out + v * VEC_W;
+            if (t >= k - 1 && edge && v == nv - 1) planes_store(to, sum[k - 1][v], last);
+            else if (t >= k - 1) gemm_store(to, sum[k - 1][v]);
 #pragma GCC unroll 7
             for (int i = k - 1; i > 0; i--) sum[i][v] = sum[i - 1][v];
+            sum[0][v] = start;
         }
     }
 }
@@ -162,27 +170,35 @@ static void planes_sums(const float *dy, int64_t n, int64_t c, int64_t pixels, f
 VEC void planes_weights_part(const plane *p, float *sum, int64_t part, int64_t first, const int k,
                              const int rows)
 {
-    qf s[9];
+    qf s[9], x[3][7] = {{q_set1(0.0f)}};      /* x: rows of a window that moves down           */
+#pragma GCC unroll 9
     for (int i = 0; i < rows * k; i++) s[i] = gemm_load(sum + i * FNN_LANES + part * VEC_W);
     for (int64_t column = part * VEC_W; column < p->out[1]; column += FNN_LANES) {
         const int64_t n = gemm_min(p->out[1] - column, VEC_W);
         const qm all = planes_lanes(0, n);
         qm seen[7];
+#pragma GCC unroll 7
         for (int j = 0; j < k; j++) seen[j] = planes_seen(p, column, n, j);
 #pragma GCC unroll 1
-        for (int64_t t = 0; t < p->out[0]; t++) {
+        for (int64_t t = 1 - rows; t < p->out[0]; t++) {
+            const int64_t row = p->top + first + t + rows - 1;
+            const float *from = p->x + row * p->wide + p->left + column;
+            const int inside = row >= 0 && row < p->h;
+#pragma GCC unroll 7
+            for (int j = 0; j < k; j++) {
+#pragma GCC unroll 3
+                for (int i = 1; i < rows; i++) x[i - 1][j] = x[i][j];
+                x[rows - 1][j] = inside ? planes_load(from + j, seen[j]) : q_set1(0.0f);
+            }
+            if (t < 0) continue;
             const qf dy = planes_load(p->y + t * p->out[1] + column, all);
 #pragma GCC unroll 3
-            for (int i = 0; i < rows; i++) {
-                const int64_t row = p->top + t + first + i;
-                const float *x = p->x + row * p->wide + p->left + column;
-                if (row < 0 || row >= p->h) continue;
+            for (int i = 0; i < rows; i++)
 #pragma GCC unroll 7
-                for (int j = 0; j < k; j++)
-                    s[i * k + j] = q_fma(planes_load(x + j, seen[j]), dy, s[i * k + j]);
-            }
+                for (int j = 0; j < k; j++) s[i * k + j] = q_fma(x[i][j], dy, s[i * k + j]);
         }
     }
+#pragma GCC unroll 9
     for (int i = 0; i < rows * k; i++) gemm_store(sum + i * FNN_LANES + part * VEC_W, s[i]);
 }
 
