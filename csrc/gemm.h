@@ -20,6 +20,18 @@
 enum { GEMM_ACT_NONE, GEMM_ACT_RELU, GEMM_ACT_GELU, GEMM_ACT_GELU_TANH, GEMM_ACT_SILU,
        GEMM_ACT_TANH, GEMM_ACT_SIGMOID, GEMM_ACT_CLAMP };
 
+/* f(..., act), compiled for each activation; nothing without one. */
+#define GEMM_BY_ACT(act, f, ...)                                                  \
+    switch (act) {                                                                \
+    case GEMM_ACT_RELU: f(__VA_ARGS__, GEMM_ACT_RELU); break;                     \
+    case GEMM_ACT_GELU: f(__VA_ARGS__, GEMM_ACT_GELU); break;                     \
+    case GEMM_ACT_GELU_TANH: f(__VA_ARGS__, GEMM_ACT_GELU_TANH); break;           \
+    case GEMM_ACT_SILU: f(__VA_ARGS__, GEMM_ACT_SILU); break;                     \
+    case GEMM_ACT_TANH: f(__VA_ARGS__, GEMM_ACT_TANH); break;                     \
+    case GEMM_ACT_SIGMOID: f(__VA_ARGS__, GEMM_ACT_SIGMOID); break;               \
+    case GEMM_ACT_CLAMP: f(__VA_ARGS__, GEMM_ACT_CLAMP); break;                   \
+    }
+
 /* What becomes of the end of a chain, in this order; each may be absent (NULL, GEMM_ACT_NONE).  Each
  * step rounds as the op does that it stands for. */
 typedef struct {
@@ -160,18 +172,9 @@ VEC void gemm_finish_as(const fnn_gemm *g, int64_t i, int64_t j, int64_t m, int6
 /* The end of m by n chains from (i, j) on, while C is in L1. */
 static void gemm_finish(const fnn_gemm *g, int64_t i, int64_t j, int64_t m, int64_t n)
 {
-    switch (g->end.act) {
-    case GEMM_ACT_NONE:
-        if (g->end.add || g->end.rstd) gemm_finish_as(g, i, j, m, n, GEMM_ACT_NONE);
-        break;
-    case GEMM_ACT_RELU: gemm_finish_as(g, i, j, m, n, GEMM_ACT_RELU); break;
-    case GEMM_ACT_GELU: gemm_finish_as(g, i, j, m, n, GEMM_ACT_GELU); break;
-    case GEMM_ACT_GELU_TANH: gemm_finish_as(g, i, j, m, n, GEMM_ACT_GELU_TANH); break;
-    case GEMM_ACT_SILU: gemm_finish_as(g, i, j, m, n, GEMM_ACT_SILU); break;
-    case GEMM_ACT_TANH: gemm_finish_as(g, i, j, m, n, GEMM_ACT_TANH); break;
-    case GEMM_ACT_SIGMOID: gemm_finish_as(g, i, j, m, n, GEMM_ACT_SIGMOID); break;
-    case GEMM_ACT_CLAMP: gemm_finish_as(g, i, j, m, n, GEMM_ACT_CLAMP); break;
-    }
+    const int act = g->end.act;
+    if (act != GEMM_ACT_NONE) GEMM_BY_ACT(act, gemm_finish_as, g, i, j, m, n)
+    else if (g->end.add || g->end.rstd) gemm_finish_as(g, i, j, m, n, GEMM_ACT_NONE);
 }
 
 /* Where the chains of the columns j, j + 1, ... start at row i, and the row stride there. */

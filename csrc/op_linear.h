@@ -206,15 +206,7 @@ VEC void act_slope_block_as(const act_slope *t, int64_t i0, int64_t rows, int64_
 static void act_slope_block(const void *record, int64_t i0, int64_t rows, int64_t j0, int64_t cols)
 {
     const act_slope *t = record;
-    switch (t->act) {
-    case GEMM_ACT_RELU: act_slope_block_as(t, i0, rows, j0, cols, GEMM_ACT_RELU); break;
-    case GEMM_ACT_GELU: act_slope_block_as(t, i0, rows, j0, cols, GEMM_ACT_GELU); break;
-    case GEMM_ACT_GELU_TANH: act_slope_block_as(t, i0, rows, j0, cols, GEMM_ACT_GELU_TANH); break;
-    case GEMM_ACT_SILU: act_slope_block_as(t, i0, rows, j0, cols, GEMM_ACT_SILU); break;
-    case GEMM_ACT_TANH: act_slope_block_as(t, i0, rows, j0, cols, GEMM_ACT_TANH); break;
-    case GEMM_ACT_SIGMOID: act_slope_block_as(t, i0, rows, j0, cols, GEMM_ACT_SIGMOID); break;
-    case GEMM_ACT_CLAMP: act_slope_block_as(t, i0, rows, j0, cols, GEMM_ACT_CLAMP); break;
-    }
+    GEMM_BY_ACT(t->act, act_slope_block_as, t, i0, rows, j0, cols)
 }
 
 /* dz replaces dy, (m, t->n).  Whether its column sums went to db on the way: not where there is none,

@@ -161,10 +161,10 @@ static void adagrad_fwd(const fnn_call *c, const fnn_scratch *s)
     optim_end(c, &r);
 }
 
-/* ---- adam ----
+/* ---- adam ---- and, with decoupled decay, AdamW.
  * m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;  c1, c2 = 1 - beta1^t, 1 - beta2^t;
  * p -= lr/c1 m / (sqrt(v)/sqrt(c2) + eps), brought to one division by multiplying with sqrt(c2).
- * Decoupled decay: p *= 1 - lr weight_decay first, else g += weight_decay p.
+ * Decoupled: p *= 1 - lr weight_decay first, else g += weight_decay p.
  * AMSGrad: the largest v so far in place of v.
  * options: lr, beta1, beta2, eps, weight_decay.  states: m, v, largest v. */
 static void adam_fwd(const fnn_call *c, const fnn_scratch *s)

@@ -7,11 +7,12 @@
 #ifndef FNN_OP_POOL_H
 #define FNN_OP_POOL_H
 
+#include "elementwise.h"
 #include "sums.h"
 
 /* dim: N, H, W, C, KH, KW, OH, OW, stride[2], pad[2], dilation[2], POOL_PADDED | POOL_ADAPTIVE,
  * divisor (0: the number of pixels) */
-enum { POOL_PADDED = 1, POOL_ADAPTIVE = 2 };   /* the mean counts padding; windows share H and W evenly */
+enum { POOL_PADDED = 1, POOL_ADAPTIVE = 2 };  /* means count padding; windows share H, W evenly */
 
 typedef struct {
     int64_t n, size[2], c, taps[2], out[2], stride[2], pad[2], dilation[2];
@@ -86,26 +87,6 @@ VEC void pool_max(const pool_shape *v, const float *x, int64_t y0, int64_t x0, f
     for (int l = 0; l < lanes; l++) tap[l] = (uint8_t)(int)at[l];
 }
 
-static void max_pool2d_fwd(const fnn_call *c, const fnn_scratch *s)
-{
-    const pool_shape v = pool_shape_of(c);
-    const float *x = c->buf[0];
-    float *y = c->buf[1];
-    uint8_t *tap = c->buf[2];
-    (void)s;
-    FNN_FOR
-    for (int64_t t = 0; t < pool_tasks(&v, v.out[0]); t++) {
-        const pool_task k = pool_task_of(&v, v.out[0], t);
-        const float *image = x + k.image * v.size[0] * v.size[1] * v.c;
-        for (int64_t j = 0; j < v.out[1]; j++) {
-            const int64_t at = ((k.image * v.out[0] + k.row) * v.out[1] + j) * v.c;
-            for (int64_t q = k.from; q < k.to; q += FNN_LANES)
-                pool_max(&v, image + q, k.row * v.stride[0] - v.pad[0], j * v.stride[1] - v.pad[1],
-                         y + at + q, tap + at + q, lanes_of(k.to - q));
-        }
-    }
-}
-
 VEC vf pool_number(const uint8_t *p, int n)
 {
     return n == FNN_LANES ? vf_load_u8(p) : vf_load_u8_n(p, n);
@@ -129,32 +110,6 @@ VEC vf pool_max_gradient(const pool_shape *v, const float *dy, const uint8_t *ta
         }
     }
     return sum;
-}
-
-static void max_pool2d_bwd(const fnn_call *c, const fnn_scratch *s)
-{
-    const pool_shape v = pool_shape_of(c);
-    const float *dy = c->grad[1];
-    const uint8_t *tap = c->buf[2];
-    float *dx = c->grad[0];
-    const int acc = c->acc & 1;
-    (void)s;
-    FNN_FOR
-    for (int64_t t = 0; t < pool_tasks(&v, v.size[0]); t++) {
-        const pool_task k = pool_task_of(&v, v.size[0], t);
-        const int64_t image = k.image * v.out[0] * v.out[1] * v.c;
-        const pool_range down = pool_reaching(&v, 0, k.row);
-        for (int64_t j = 0; j < v.size[1]; j++) {
-            const pool_range across = pool_reaching(&v, 1, j);
-            float *to = dx + ((k.image * v.size[0] + k.row) * v.size[1] + j) * v.c;
-            for (int64_t q = k.from; q < k.to; q += FNN_LANES) {
-                const int lanes = lanes_of(k.to - q);
-                const vf g = pool_max_gradient(&v, dy + image + q, tap + image + q, k.row, j, down,
-                                               across, lanes);
-                vf_put(to + q, acc ? vf_add(vf_get(to + q, lanes), g) : g, lanes);
-            }
-        }
-    }
 }
 
 /* ---- avg_pool2d ----
@@ -181,12 +136,41 @@ static inline float pool_divisor(const pool_shape *v, pool_window a, pool_window
     return (float)(v->divisor ? v->divisor : a.count * b.count);
 }
 
-static void avg_pool2d_fwd(const fnn_call *c, const fnn_scratch *s)
+VEC vf pool_mean(const pool_shape *v, const float *x, pool_window down, pool_window across,
+                 vf divisor, int lanes)
+{
+    vf sum = vf_zero();
+    for (int64_t a = down.begin; a < down.end; a++) {
+        vf row = vf_zero();
+        for (int64_t b = across.begin; b < across.end; b++)
+            row = vf_add(row, vf_get(x + (a * v->size[1] + b) * v->c, lanes));
+        sum = vf_add(sum, row);
+    }
+    return vf_div(sum, divisor);
+}
+
+/* What a pixel gets from the windows that it lies in. */
+VEC vf pool_mean_gradient(const pool_shape *v, const float *dy, pool_range down, pool_range across,
+                          int lanes)
+{
+    vf sum = vf_zero();
+    for (int64_t a = down.first; a <= down.last; a++)
+        for (int64_t b = across.first; b <= across.last; b++) {
+            const float n = pool_divisor(v, pool_window_of(v, 0, a), pool_window_of(v, 1, b));
+            const vf g = vf_get(dy + (a * v->out[1] + b) * v->c, lanes);
+            sum = vf_add(sum, vf_div(g, vf_set1(n)));
+        }
+    return sum;
+}
+
+/* ---- both ---- */
+
+VEC void pool_fwd(const fnn_call *c, const int max)
 {
     const pool_shape v = pool_shape_of(c);
     const float *x = c->buf[0];
     float *y = c->buf[1];
-    (void)s;
+    uint8_t *tap = max ? c->buf[2] : NULL;
     FNN_FOR
     for (int64_t t = 0; t < pool_tasks(&v, v.out[0]); t++) {
         const pool_task k = pool_task_of(&v, v.out[0], t);
@@ -195,51 +179,50 @@ static void avg_pool2d_fwd(const fnn_call *c, const fnn_scratch *s)
         for (int64_t j = 0; j < v.out[1]; j++) {
             const pool_window across = pool_window_of(&v, 1, j);
             const vf divisor = vf_set1(pool_divisor(&v, down, across));
-            float *to = y + ((k.image * v.out[0] + k.row) * v.out[1] + j) * v.c;
+            const int64_t at = ((k.image * v.out[0] + k.row) * v.out[1] + j) * v.c;
             for (int64_t q = k.from; q < k.to; q += FNN_LANES) {
                 const int lanes = lanes_of(k.to - q);
-                vf sum = vf_zero();
-                for (int64_t a = down.begin; a < down.end; a++) {
-                    vf row = vf_zero();
-                    for (int64_t b = across.begin; b < across.end; b++)
-                        row = vf_add(row, vf_get(image + (a * v.size[1] + b) * v.c + q, lanes));
-                    sum = vf_add(sum, row);
-                }
-                vf_put(to + q, vf_div(sum, divisor), lanes);
+                float *to = y + at + q;
+                if (max)
+                    pool_max(&v, image + q, k.row * v.stride[0] - v.pad[0],
+                             j * v.stride[1] - v.pad[1], to, tap + at + q, lanes);
+                else
+                    vf_put(to, pool_mean(&v, image + q, down, across, divisor, lanes), lanes);
             }
         }
     }
 }
 
-static void avg_pool2d_bwd(const fnn_call *c, const fnn_scratch *s)
+VEC void pool_bwd(const fnn_call *c, const int max)
 {
     const pool_shape v = pool_shape_of(c);
     const float *dy = c->grad[1];
+    const uint8_t *tap = max ? c->buf[2] : NULL;
     float *dx = c->grad[0];
-    const int acc = c->acc & 1;
-    (void)s;
     FNN_FOR
     for (int64_t t = 0; t < pool_tasks(&v, v.size[0]); t++) {
         const pool_task k = pool_task_of(&v, v.size[0], t);
-        const float *image = dy + k.image * v.out[0] * v.out[1] * v.c;
+        const int64_t image = k.image * v.out[0] * v.out[1] * v.c;
         const pool_range down = pool_reaching(&v, 0, k.row);
         for (int64_t j = 0; j < v.size[1]; j++) {
             const pool_range across = pool_reaching(&v, 1, j);
-            float *to = dx + ((k.image * v.size[0] + k.row) * v.size[1] + j) * v.c;
+            const int64_t at = ((k.image * v.size[0] + k.row) * v.size[1] + j) * v.c;
             for (int64_t q = k.from; q < k.to; q += FNN_LANES) {
                 const int lanes = lanes_of(k.to - q);
-                vf sum = acc ? vf_get(to + q, lanes) : vf_zero();
-                for (int64_t a = down.first; a <= down.last; a++)
-                    for (int64_t b = across.first; b <= across.last; b++) {
-                        const float n = pool_divisor(&v, pool_window_of(&v, 0, a),
-                                                     pool_window_of(&v, 1, b));
-                        const vf g = vf_get(image + (a * v.out[1] + b) * v.c + q, lanes);
-                        sum = vf_add(sum, vf_div(g, vf_set1(n)));
-                    }
-                vf_put(to + q, sum, lanes);
+                const int64_t from = image + q;
+                const vf g = max ? pool_max_gradient(&v, dy + from, tap + from, k.row, j, down,
+                                                     across, lanes)
+                                 : pool_mean_gradient(&v, dy + from, down, across, lanes);
+                put_grad(dx, c->acc & 1, at + q, g, lanes);
             }
         }
     }
 }
+
+static void max_pool2d_fwd(const fnn_call *c, const fnn_scratch *s) { (void)s; pool_fwd(c, 1); }
+static void max_pool2d_bwd(const fnn_call *c, const fnn_scratch *s) { (void)s; pool_bwd(c, 1); }
+
+static void avg_pool2d_fwd(const fnn_call *c, const fnn_scratch *s) { (void)s; pool_fwd(c, 0); }
+static void avg_pool2d_bwd(const fnn_call *c, const fnn_scratch *s) { (void)s; pool_bwd(c, 0); }
 
 #endif

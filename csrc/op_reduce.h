@@ -357,6 +357,12 @@ static void var_fwd(const fnn_call *c, const fnn_scratch *s)
     }
 }
 
+/* g / root, and 0 where root = 0 */
+VEC vf over_root(vf g, vf root)
+{
+    return vf_sel(vf_eq(root, vf_zero()), vf_zero(), vf_div(g, root));
+}
+
 /* dx = dy 2 (x - mean) / f[0]; of the root, dy (x - mean) / (f[0] y), and 0 where y = 0. */
 static void var_bwd(const fnn_call *c, const fnn_scratch *s)
 {
@@ -366,9 +372,8 @@ static void var_bwd(const fnn_call *c, const fnn_scratch *s)
     const int64_t size = c->dim[0] * c->dim[2];
     FOR_VECTORS(size, i) {
         const int k = lanes_of(size - i);
-        const vf root = vf_get(y + i, k), g = vf_get(dy + i, k);
-        const vf half = vf_sel(vf_eq(root, vf_zero()), vf_zero(), vf_div(g, root));
-        const vf a = c->dim[3] ? half : vf_add(g, g);
+        const vf g = vf_get(dy + i, k);
+        const vf a = c->dim[3] ? over_root(g, vf_get(y + i, k)) : vf_add(g, g);
         vf_put(dy + i, vf_div(a, vf_set1(c->f[0])), k);
     }
     spread_axis(FOLD_SQUARES, c, dy, c->buf[2]);
@@ -397,9 +402,7 @@ static void norm_bwd(const fnn_call *c, const fnn_scratch *s)
     const int64_t size = c->dim[0] * c->dim[2];
     FOR_VECTORS(size, i) {
         const int k = lanes_of(size - i);
-        const vf root = vf_get(y + i, k);
-        const vf g = vf_div(vf_get(dy + i, k), root);
-        vf_put(dy + i, vf_sel(vf_eq(root, vf_zero()), vf_zero(), g), k);
+        vf_put(dy + i, over_root(vf_get(dy + i, k), vf_get(y + i, k)), k);
     }
     spread_axis(FOLD_SQUARES, c, dy, NULL);
 }

@@ -67,7 +67,7 @@ def adagrad(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
 def adam(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
     p, g, (m, v, largest), flags, t = _run(ins, dim)
     lr, beta1, beta2, eps, decay = map(float, ins[3])
-    if flags & 4:
+    if flags & 4:                           # decoupled, as in AdamW
         p *= 1 - lr * decay
     else:
         g = g + decay * p

@@ -73,7 +73,7 @@ CASES = [
     *variants("adagrad", optim.Adagrad, decay=L2, maximize=UP, slower={"lr_decay": 0.1},
               warm={"initial_accumulator_value": 0.5}),
     *variants("adam", optim.Adam, decay=L2, maximize=UP, amsgrad={"amsgrad": True},
-              decoupled={"decoupled_weight_decay": True, "lr": 0.1, **L2},
+              adamw={"decoupled_weight_decay": True, "lr": 0.1, **L2},
               no_momentum={"betas": (0.0, 0.9)}),
     *variants("lion", optim.Lion, decay=L2, maximize=UP),
     *(
