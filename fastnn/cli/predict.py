@@ -12,7 +12,7 @@ from .. import from_numpy, inference_mode, load, models
 from ..errors import CorruptFileError
 from ..nn import functional as F
 from ..serialization import load_metadata
-from ..vision.files import pillow
+from ..vision.files import open_image, pillow
 
 
 def predict_image(model_path: Path, image_path: Path) -> list[tuple[str, float]]:
@@ -51,14 +51,9 @@ def read_image(path: Path, image: tuple[int, int, int], box: int) -> np.ndarray:
     That is: light strokes on dark ground, the longer side of the ink `box` pixels long, the centre
     of its mass in the middle.
     """
-    Image = pillow()
+    Image, gray = pillow(), open_image("predict", path, "L")
     from PIL import ImageOps
 
-    try:
-        with Image.open(path) as picture:
-            gray = picture.convert("L")
-    except Image.UnidentifiedImageError:
-        raise CorruptFileError(f"{path}: got a file Pillow cannot read; need an image") from None
     pixels = np.asarray(gray)
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     if border.mean() > 127:                             # dark ink on light paper

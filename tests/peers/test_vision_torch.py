@@ -35,9 +35,36 @@ def test_warp_is_grid_sample(mode, padding):
 @pytest.mark.parametrize("size", [(22, 16), (7, 20), (11, 8), (1, 1)])
 def test_resize_is_interpolate(size):
     x = images()
-    want = torch.nn.functional.interpolate(torch.tensor(x), size, mode="bilinear",
-                                           align_corners=False).numpy()
-    np.testing.assert_allclose(T.Resize(size)(x).numpy(), want, atol=1e-5)
+    for antialias in (True, False):
+        want = torch.nn.functional.interpolate(torch.tensor(x), size, mode="bilinear",
+                                               align_corners=False, antialias=antialias).numpy()
+        got = T.Resize(size, antialias=antialias)(x).numpy()
+        np.testing.assert_allclose(got, want, atol=1e-5)
+    want = torch.nn.functional.interpolate(torch.tensor(x), size).numpy()
+    np.testing.assert_array_equal(T.Resize(size, "nearest")(x).numpy(), want)
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+def test_resized_crops_are_interpolate(antialias):
+    """The box is found by colours that are its columns and rows."""
+    x = np.random.default_rng(0).random((30, 3, 33, 26), np.float32)
+    x[:, 0], x[:, 1] = np.arange(26), np.arange(33)[:, None]
+    fastnn.manual_seed(0)
+    got = T.RandomResizedCrop((8, 5), antialias=antialias)(x).numpy()
+    fastnn.manual_seed(0)
+    boxes = T.RandomResizedCrop((8, 5), interpolation="nearest")(x).numpy().astype(int)
+    seen = 0
+    for image, box, y in zip(x, boxes, got, strict=True):
+        left, top = box[0, 0, 0], box[1, 0, 0]
+        middle = np.mean(y[0, 0, [0, -1]]), np.mean(y[1, [0, -1], 0])   # of a box, when shrunk
+        w, h = (round(2 * (m - at)) + 1 for m, at in zip(middle, (left, top), strict=True))
+        if w < 5 or h < 8:
+            continue
+        seen += 1
+        part = torch.tensor(image[None, :, top:top + h, left:left + w])
+        want = torch.nn.functional.interpolate(part, (8, 5), mode="bilinear", antialias=antialias)
+        np.testing.assert_allclose(y, want[0].numpy(), atol=2e-5)
+    assert seen > 15
 
 
 def pairs():

@@ -1,8 +1,9 @@
 """Augmentation of whole batches, with the names of torchvision.transforms.v2.
 
 A transform takes images (N, C, H, W), or one image (C, H, W), float32; every image of a batch gets
-its own draw. Labels given behind the images pass through. The result follows from
-`fastnn.manual_seed` (or the `generator` given), whatever the number of threads.
+its own draw, where torchvision draws once for a batch. Labels given behind the images pass through.
+The result follows from `fastnn.manual_seed` (or the `generator` given), whatever the number of
+threads.
 
 >>> import fastnn
 >>> from fastnn.vision import transforms
@@ -12,18 +13,10 @@ its own draw. Labels given behind the images pass through. The result follows fr
 (8, 1, 28, 28)
 """
 
-from .base import Compose, Normalize, RandomApply, ToDtype, Transform
+from .base import Compose, InterpolationMode, Normalize, RandomApply, ToDtype, Transform
 from .color import ColorJitter, GaussianNoise, Grayscale
-from .geometric import (
-    CenterCrop,
-    RandomAffine,
-    RandomCrop,
-    RandomHorizontalFlip,
-    RandomResizedCrop,
-    RandomRotation,
-    RandomVerticalFlip,
-    Resize,
-)
+from .cropping import CenterCrop, Pad, RandomCrop, RandomResizedCrop, Resize
+from .geometric import RandomAffine, RandomHorizontalFlip, RandomRotation, RandomVerticalFlip
 from .mixing import CutMix, MixUp, RandomErasing
 
 __all__ = [
@@ -33,8 +26,10 @@ __all__ = [
     "CutMix",
     "GaussianNoise",
     "Grayscale",
+    "InterpolationMode",
     "MixUp",
     "Normalize",
+    "Pad",
     "RandomAffine",
     "RandomApply",
     "RandomCrop",

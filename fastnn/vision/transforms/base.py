@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Sequence
+from enum import Enum
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,6 +18,14 @@ from ...data.transforms import Normalize as _Rows
 from ...errors import DTypeError, ShapeError
 
 Range = float | Sequence[float]
+_LARGEST = sys.float_info.max
+
+
+class InterpolationMode(Enum):
+    """What lies between pixels: the nearest one, or all four, weighted."""
+
+    NEAREST = "nearest"
+    BILINEAR = "bilinear"
 
 
 class Transform:
@@ -42,8 +54,8 @@ class Transform:
         if x.ndim not in (3, 4):
             raise ShapeError(f"{name}: images: got shape {x.shape}; need (N, C, H, W) or (C, H, W)")
         if x.dtype.name != "float32":
-            raise DTypeError(f"{name}: images: got {x.dtype.name}; need float32: apply ToDtype() "
-                             "first")
+            raise DTypeError(f"{name}: images: got {x.dtype.name}; need float32: apply "
+                             "ToDtype(fastnn.float32, scale=True) first")
         return x.detach()
 
     def apply(self, x: Tensor, rng: np.random.Generator) -> Tensor:
@@ -60,16 +72,10 @@ class Compose(Transform):
 
     def __init__(self, transforms: Sequence[Any]) -> None:
         super().__init__()
-        self.transforms = list(transforms)
+        self.transforms = steps("Compose", transforms)
 
     def __call__(self, images: Any, *labels: Any) -> Any:
-        images = _core.as_tensor(images)
-        for t in self.transforms:
-            if labels:
-                images, *labels = t(images, *labels)
-            else:
-                images = t(images)
-        return (images, *labels) if labels else images
+        return one_after_the_other(self.transforms, images, labels)
 
 
 class RandomApply(Transform):
@@ -77,25 +83,45 @@ class RandomApply(Transform):
 
     def __init__(self, transforms: Sequence[Any], p: float = 0.5, generator: Any = None) -> None:
         super().__init__(generator)
-        self.transforms, self.p = list(transforms), probability("RandomApply", p)
+        self.transforms, self.p = steps("RandomApply", transforms), probability("RandomApply", p)
 
     def __call__(self, images: Any, *labels: Any) -> Any:
         chosen = self.transforms if self.draws().random() < self.p else []
-        return Compose(chosen)(images, *labels)
+        return one_after_the_other(chosen, images, labels)
+
+
+def steps(name: str, transforms: Sequence[Any]) -> list[Any]:
+    if not isinstance(transforms, Sequence) or not all(map(callable, transforms)):
+        raise DTypeError(f"{name}: transforms: got {transforms!r}; need a sequence of transforms")
+    if not transforms:
+        raise ValueError(f"{name}: transforms: got none; need at least one")
+    return list(transforms)
+
+
+def one_after_the_other(transforms: Sequence[Any], images: Any, labels: Sequence[Any]) -> Any:
+    images = _core.as_tensor(images)
+    for t in transforms:
+        if labels:
+            images, *labels = t(images, *labels)
+        else:
+            images = t(images)
+    return (images, *labels) if labels else images
 
 
 class ToDtype(Transform):
-    """Images as float32; scale: uint8 pixels 0 to 255 become 0 to 1.
+    """Images as float32, the only dtype here; scale: uint8 pixels 0 to 255 become 0 to 1.
 
-    >>> ToDtype()(np.full((1, 1, 2), 51, np.uint8)).tolist()
+    >>> import fastnn
+    >>> ToDtype(fastnn.float32, scale=True)(np.full((1, 1, 2), 51, np.uint8)).tolist()
     [[[0.20000000298023224, 0.20000000298023224]]]
     """
 
-    def __init__(self, dtype: Any = None, scale: bool = True) -> None:
+    def __init__(self, dtype: Any, scale: bool = False) -> None:
         super().__init__()
-        if dtype is not None and _core.DTYPES["float32"] is not dtype:
-            raise DTypeError(f"ToDtype: dtype: got {dtype}; need float32, in which all is computed")
-        self.scale = scale
+        if dtype is not _core.DTYPES["float32"]:
+            raise DTypeError(f"ToDtype: dtype: got {dtype}; need fastnn.float32, in which all is "
+                             "computed")
+        self.dtype, self.scale = dtype, bool(scale)
 
     def check(self, x: Tensor) -> Tensor:
         if x.dtype.name == "float32":
@@ -113,6 +139,7 @@ class Normalize(Transform):
     """(x - mean) / std for each channel.
 
     `fastnn.data.Normalize` does it while a batch is read, for nothing; this one follows others.
+    inplace is accepted; the result is a new tensor.
 
     >>> Normalize([0.5], [0.5])(np.ones((1, 1, 2), np.float32)).tolist()
     [[[1.0, 1.0]]]
@@ -127,15 +154,38 @@ class Normalize(Transform):
         return self._rows.rows(x, np.arange(len(x)))
 
 
+def number(name: str, option: str, value: Any, low: float = -_LARGEST) -> float:
+    """A finite number of at least `low`."""
+    if not isinstance(value, Real):
+        raise DTypeError(f"{name}: {option}: got {value!r}; need a number")
+    if not low <= float(value) < math.inf:
+        need = "a finite number" if low < 0 else f"{low:g} or more"
+        raise ValueError(f"{name}: {option}: got {value}; need {need}")
+    return float(value)
+
+
+def numbers(name: str, option: str, values: Any, lengths: tuple[int, ...]) -> tuple[float, ...]:
+    """A sequence of one of these lengths."""
+    if isinstance(values, (str, bytes)) or not isinstance(values, (Sequence, np.ndarray)):
+        raise DTypeError(f"{name}: {option}: got {values!r}; need numbers")
+    if len(values) not in lengths:
+        raise ValueError(f"{name}: {option}: got {values}; need "
+                         f"{' or '.join(map(str, lengths))} numbers")
+    return tuple(number(name, option, v) for v in values)
+
+
 def probability(name: str, p: float) -> float:
-    if not 0 <= p <= 1:
+    if not 0 <= number(name, "p", p) <= 1:
         raise ValueError(f"{name}: p: got {p}; need 0 to 1")
     return float(p)
 
 
 def span(name: str, option: str, value: Range, around: float = 0.0) -> tuple[float, float]:
     """(low, high) of an option: a number d stands for around - d to around + d."""
-    low, high = (around - value, around + value) if isinstance(value, (int, float)) else value
-    if not low <= high:
+    if isinstance(value, Real):
+        d = number(name, option, value, 0)
+        return around - d, around + d
+    low, high = numbers(name, option, value, (2,))
+    if low > high:
         raise ValueError(f"{name}: {option}: got {value}; need a number >= 0, or (low, high)")
-    return float(low), float(high)
+    return low, high

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from ... import _core, ops
 from ..._core import Tensor
 from ...errors import ShapeError
-from .base import Range, Transform, span
+from .base import Range, Transform, number, span
 
 WEIGHTS = np.array([0.2989, 0.587, 0.114], np.float32)    # of R, G, B in grey, as torchvision
 
@@ -54,9 +54,8 @@ class GaussianNoise(Transform):
     def __init__(self, mean: float = 0.0, sigma: float = 0.1, clip: bool = True,
                  generator: Any = None) -> None:
         super().__init__(generator)
-        if sigma < 0:
-            raise ValueError(f"GaussianNoise: sigma: got {sigma}; need 0 or more")
-        self.mean, self.sigma, self.clip = float(mean), float(sigma), clip
+        self.mean = number("GaussianNoise", "mean", mean)
+        self.sigma, self.clip = number("GaussianNoise", "sigma", sigma, 0), bool(clip)
 
     def apply(self, x: Tensor, rng: np.random.Generator) -> Tensor:
         own = ops.Generator().manual_seed(int(rng.integers(2**62)))
@@ -68,18 +67,19 @@ class ColorJitter(Transform):
     """Brightness, contrast, saturation and hue changed at random, in random order.
 
     A number d draws a factor from max(0, 1 - d) to 1 + d, for hue a turn from -d to d (at most
-    half a circle); (low, high) draws from there. Values are kept in 0 to 1.
+    half a circle); (low, high) draws from there, None changes nothing. Values are kept in 0 to 1.
+    The images of a batch share the order, not the factors.
     """
 
     def __init__(
-        self, brightness: Range = 0.0, contrast: Range = 0.0, saturation: Range = 0.0,
-        hue: Range = 0.0, generator: Any = None,
+        self, brightness: Range | None = None, contrast: Range | None = None,
+        saturation: Range | None = None, hue: Range | None = None, generator: Any = None,
     ) -> None:
         super().__init__(generator)
         self.brightness, self.contrast, self.saturation = (
             _factors(option, value) for option, value in
             (("brightness", brightness), ("contrast", contrast), ("saturation", saturation)))
-        self.hue = span("ColorJitter", "hue", hue)
+        self.hue = span("ColorJitter", "hue", 0.0 if hue is None else hue)
         if max(map(abs, self.hue)) > 0.5:
             raise ValueError(f"ColorJitter: hue: got {hue}; need at most 0.5")
 
@@ -95,9 +95,9 @@ class ColorJitter(Transform):
         return x
 
 
-def _factors(option: str, value: Range | Sequence[float]) -> tuple[float, float]:
-    low, high = span("ColorJitter", option, value, 1.0)
-    if isinstance(value, (int, float)):
+def _factors(option: str, value: Range | None) -> tuple[float, float]:
+    low, high = span("ColorJitter", option, 0.0 if value is None else value, 1.0)
+    if isinstance(value, Real):
         low = max(0.0, low)
     if low < 0:
         raise ValueError(f"ColorJitter: {option}: got {value}; need factors of 0 or more")
