@@ -136,9 +136,10 @@ void fnn_run_chain(const fnn_isa *isa, const fnn_call *c, const fnn_scratch *s);
 double fnn_chain_cost_ns(const fnn_call *c);
 
 /* plan.c: offsets of n temporaries that live from call first[i] to last[i]; over[i] < i: of that one, which
- * has its size and dies as it is born, it takes the place (-1: of none).  Returns the bytes of all. */
+ * has its size and dies as it is born, it takes the place (-1: of none).  Returns the bytes of all, which
+ * should be no more than limit. */
 int64_t fnn_plan(int64_t n, const int64_t *bytes, const int64_t *first, const int64_t *last,
-                 const int64_t *over, int64_t *offset);
+                 const int64_t *over, int64_t limit, int64_t *offset);
 
 /* alloc.c: 64-byte-aligned memory with a cache of freed blocks. NULL when there is none. */
 /* ---- memory ---- */

@@ -41,7 +41,7 @@ cdef extern from "fnn.h":
     int fnn_replay(const fnn_call *calls, const unsigned char *which, const float *costs, long long n,
                    int n_threads) nogil
     long long fnn_plan(long long n, const long long *bytes, const long long *first, const long long *last,
-                       const long long *over, long long *offset)
+                       const long long *over, long long limit, long long *offset)
     enum: FNN_CHAIN
     enum: FNN_CHAIN_BYTES
     ctypedef struct fnn_link:

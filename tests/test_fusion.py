@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cases import Case, all_cases
 from cases.harness import same_bits
-from test_replay import REFUSED, arrays_of, step_of
+from replaying import REFUSED, arrays_of, step_of
 
 import fastnn
 from fastnn import _core, nn

@@ -16,7 +16,7 @@ from cases.harness import same_bits
 
 import fastnn
 from fastnn import Tensor, _core, nn, optim
-from fastnn.models import MLP
+from fastnn.models import MLP, REGISTRY, create
 from fastnn.nn import functional as F
 from fastnn.optim import lr_scheduler as schedule
 
@@ -95,6 +95,26 @@ def words() -> nn.Module:
     return nn.Sequential(nn.Embedding(9, 6), nn.Flatten(), nn.Linear(30, CLASSES))
 
 
+def images(name: str, side: int = 8, colours: int = 3, **options: Any) -> Task:
+    """A step of a convolutional network; odd batches, so that batch norm sees several counts."""
+    model = partial(create, name, num_classes=CLASSES, **options)
+    return training(model, shape=(colours, side, side), sizes=(3, 3, 2))
+
+
+def copies() -> Task:
+    """An autoencoder: the target is the input."""
+    model = partial(create, "autoencoder", code=3, size=8, width=2)
+    return training(model, loss=lambda y, _: F.mse_loss(y, fastnn.full_like(y, 0.25)),
+                    shape=(1, 8, 8), sizes=(3, 3, 2))
+
+
+def per_pixel(scores: Tensor, y: Tensor) -> Tensor:
+    """The class of an image at each of its pixels.  scores: (N, C, H, W)."""
+    n, c, h, w = scores.shape
+    return F.cross_entropy(scores.permute(0, 2, 3, 1).reshape(n * h * w, c),
+                           y.reshape(n, 1).expand(n, h * w).reshape(-1))
+
+
 def adversaries() -> Task:
     """Two models, two optimizers, two backward passes in one step."""
     maker, judge = nn.Linear(3, FEATURES), mlp(nn.Tanh, out=1)
@@ -160,8 +180,27 @@ def train_and_eval() -> Task:
     return Task([task.functions[0], accuracy], call, task.state)
 
 
-def inference(model: Callable[[], nn.Module]) -> Task:
-    net, data = model().eval(), batches_of((FEATURES,), "class", (BATCH,) * 3)
+def shared() -> Task:
+    """An encoder under two heads, each with an optimizer that also has the encoder's weights."""
+    encoder, heads = mlp(nn.Tanh, out=FEATURES), [nn.Linear(FEATURES, CLASSES) for _ in range(2)]
+    opts = [optim.Adam([*encoder.parameters(), *heads[0].parameters()], 0.01),
+            optim.SGD([*encoder.parameters(), *heads[1].parameters()], 0.05, momentum=0.9)]
+    data = batches_of((FEATURES,), "class", (BATCH, BATCH, 3))
+
+    def step(x: Tensor, y: Tensor) -> list[Tensor]:
+        values = []
+        for head, opt in zip(heads, opts, strict=True):
+            opt.zero_grad()
+            values.append(F.cross_entropy(head(encoder(x)), y))
+            values[-1].backward()
+            opt.step()
+        return values
+
+    return Task([step], lambda i, f: f(*data[i % 3]), [encoder, *heads, *opts])
+
+
+def inference(model: Callable[[], nn.Module], shape: Any = (FEATURES,)) -> Task:
+    net, data = model().eval(), batches_of(shape, "class", (BATCH, BATCH, 3))
 
     def call(i: int, f: Any) -> list[Any]:
         with fastnn.no_grad():
@@ -193,6 +232,19 @@ PLANS: dict[str, Any] = {
         o, [schedule.LinearLR(o, total_iters=5), schedule.PolynomialLR(o, 40)], [5]),
 }
 
+IMAGES: dict[str, Callable[[], Task]] = {               # under their names in the registry
+    "alexnet": lambda: images("alexnet", side=28, width=4, small=True),
+    "autoencoder": copies,
+    "cnn": lambda: images("cnn", 8, 1, size=8, channels=(4, 6), hidden=8),
+    "lenet5": lambda: images("lenet5", 28, 1),
+    "mobilenet_v2": lambda: images("mobilenet_v2", side=16, width_mult=0.1),
+    "unet": lambda: training(partial(create, "unet", num_classes=CLASSES, width=4, depth=2),
+                             loss=per_pixel, shape=(1, 8, 8), sizes=(2, 2)),
+    **{f"resnet{n}": lambda n=n: images(f"resnet{n}", width=4, small=True)
+       for n in (18, 34, 50, 101)},
+    **{f"vgg{n}{bn}": lambda n=n, bn=bn: images(f"vgg{n}{bn}", side=32, width=2, small=True)
+       for n in (11, 13, 16, 19) for bn in ("", "_bn")},
+}
 MODELS: dict[str, Callable[[], Task]] = {
     "perceptron": lambda: training(lambda: nn.Linear(FEATURES, 1), OPTIMIZERS["sgd"],
                                    F.binary_cross_entropy_with_logits, "yes"),
@@ -200,6 +252,7 @@ MODELS: dict[str, Callable[[], Task]] = {
                               lambda z, y: F.relu(1 - z * (2 * y - 1)).mean(), "yes"),
     "regression": lambda: training(partial(mlp, out=1), loss=F.mse_loss, target="one"),
     "mlp": lambda: training(lambda: MLP([FEATURES, 32, 16, CLASSES], 0.2)),
+    **IMAGES,
     "tied": lambda: training(Tied),
     "embedding": lambda: training(words, shape=(0, 5)),
     "dropout": lambda: training(partial(mlp, drop=0.4)),
@@ -208,6 +261,11 @@ MODELS: dict[str, Callable[[], Task]] = {
     "accumulation": accumulation,
     "train and eval": train_and_eval,
     "inference": lambda: inference(mlp),
+    "shared": shared,
+    **{f"inference {name}": lambda name=name, more=more: inference(
+        partial(create, name, num_classes=CLASSES, **more), (3, 16, 16))
+       for name, more in (("resnet18", {"width": 4, "small": True}),
+                          ("mobilenet_v2", {"width_mult": 0.1}))},
     "clip norm": lambda: training(mlp, clip=nn.utils.clip_grad_norm_),
     "clip value": lambda: training(mlp, clip=nn.utils.clip_grad_value_),
     "clip, plan, dropout": lambda: training(partial(mlp, drop=0.2), OPTIMIZERS["adamw"],
@@ -218,8 +276,6 @@ MODELS: dict[str, Callable[[], Task]] = {
     **{f"plan {k}": partial(training, mlp, OPTIMIZERS["momentum"], plan=v)
        for k, v in PLANS.items()},
 }
-# Gradients that are there or not before a function take turns in "accumulation": it records anew.
-REPLAYED_EVERY_TIME = sorted(MODELS.keys() - {"odd last batch", "accumulation"})
 
 
 def run(name: str, compiled: bool, steps: int = STEPS) -> tuple[Task, list[Any]]:
@@ -259,6 +315,10 @@ def test_fifty_steps_have_the_bits_of_eager(name: str) -> None:
         _core.always_team(False)
 
 
+def test_every_model_of_the_registry_is_here() -> None:
+    assert {*REGISTRY} <= {*MODELS}
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_replay_takes_no_more_memory_than_eager(name: str) -> None:
     """The plan against the allocator: what eager steps take at most, beyond what stays."""
@@ -278,7 +338,7 @@ def test_a_replay_takes_no_more_memory_than_eager(name: str) -> None:
             assert memory["arena"] <= memory["eager_peak"] <= peak
 
 
-@pytest.mark.parametrize("name", REPLAYED_EVERY_TIME)
+@pytest.mark.parametrize("name", MODELS)
 def test_replays_allocate_nothing(name: str) -> None:
     task, functions = run(name, True)
     for i in range(16):

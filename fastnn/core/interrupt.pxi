@@ -39,7 +39,7 @@ cdef class Undo:
             memcpy(<char *><uintptr_t>at, (<Storage>copy).ptr, <long long>nbytes)
         for x in p.leaves:
             end = <LeafEnd>x
-            if end.where == AT_HOME:
+            if end.where == AT_HOME and not end.adds:
                 end.leaf.gradient = None
         return 0
 
@@ -72,7 +72,9 @@ cdef Undo undo_of(Program p, Recorder r):
                     continue
             else:
                 b = r.operands[i].buf[j] if writes >> j & 1 else -1
-            if b < 0 or b in kept or ("block", b) in fresh or r.blocks[b].kind in (TEMPORARY, CONSTANT):
+            if b < 0 or b in kept or r.blocks[b].kind in (TEMPORARY, CONSTANT):
+                continue
+            if ("block", b) in fresh and not r.backward[i]:
                 continue
             if r.blocks[b].kind == ARGUMENT or nbytes + r.blocks[b].nbytes > MAX_UNDO:
                 return u

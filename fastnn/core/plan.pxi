@@ -160,22 +160,12 @@ cdef tuple result_of(Program p, Recorder r, Tensor t, dict escapes):
     return (shape, e, t.data - root_of(t.store).ptr, False)
 
 
-cdef int own_references(Recorder r, Tensor leaf) except -1:
-    """How often the program itself holds the home of leaf's gradient."""
-    cdef int n = 0
-    for g in r.entry.values():
-        n += leaf.home is not None and g is leaf.home
-    for g in r.tensors.values():
-        n += g is leaf.home
-    return n
-
-
 cdef LeafEnd leaf_end(Program p, Recorder r, Tensor leaf, dict escapes):
     """What the step leaves in leaf.grad."""
     cdef LeafEnd end = LeafEnd.__new__(LeafEnd)
     cdef Tensor g = leaf.gradient
     end.leaf = leaf
-    end.own = own_references(r, leaf)
+    end.adds = r.entry.get(leaf) is not None
     if g is None:
         end.where = NO_GRADIENT
     elif g is leaf.home:
@@ -220,7 +210,8 @@ cdef int place_all(Program p, Recorder r, dict escapes) except -1:
             elif r.blocks[b].kind == ARGUMENT:
                 place[b] = b            # arguments are the first blocks
         take_places(r, index, m, over)
-        total = fnn_plan(m, work, work + n, work + 2 * n, over, work + 3 * n)
+        total = fnn_plan(m, work, work + n, work + 2 * n, over, p.eager_peak_bytes,
+                         work + 3 * n)
         if total < 0:
             raise MemoryError("compile: no memory for the plan")
         p.arena = new_storage(total)
@@ -372,10 +363,16 @@ cdef int keep_what_is_needed(Program p, Recorder r) except -1:
     p.keep = [r.holders[b] for b in range(r.n_blocks)
               if r.blocks[b].kind == CONSTANT or r.blocks[b].renewed >= 0]
     p.tensors, p.written, p.argument_written = list(r.tensors.values()), [], []
-    p.addresses = <char **>grown(NULL, (len(p.tensors) + 1) * sizeof(char *))
+    p.homes = [leaf for leaf in r.homes.values() if (<Tensor>leaf).home is not None]
+    p.addresses = <char **>grown(NULL, (len(p.tensors) + len(p.homes) + 1) * sizeof(char *))
     for b in range(len(p.tensors)):
         p.addresses[b] = (<Tensor>p.tensors[b]).data
+    for b in range(len(p.homes)):
+        p.addresses[len(p.tensors) + b] = (<Tensor>p.homes[b]).home.data
     for x in r.written.values():
+        if isinstance(x, HomeOf):
+            p.written.append(x)
+            continue
         t = <Tensor>x
         b = r.known(root_of(t.store))
         if b >= 0 and r.blocks[b].kind == ARGUMENT:

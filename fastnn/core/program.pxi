@@ -1,6 +1,7 @@
 # A recorded step as a list of calls that runs again without Python: addresses, guards, results.
 
 cdef object STALE = object()    # what the program was recorded for is gone: record again
+cdef object OTHER = object()    # this call finds other gradients: another program, or record one
 cdef object HELD = object()     # somebody holds memory it would overwrite: run the function itself
 
 
@@ -38,7 +39,7 @@ cdef class LeafEnd:
     cdef Tensor leaf
     cdef int where                      # NO_GRADIENT, AT_HOME, THIS_TENSOR, or the number of an escape
     cdef Tensor gradient                # THIS_TENSOR
-    cdef int own                        # how often the program itself holds the home
+    cdef bint adds                      # it had a gradient before, which the step adds to or changes
 
 
 cdef class Program:
@@ -63,10 +64,10 @@ cdef class Program:
     cdef list escapes
     cdef Storage arena
     cdef list keep                  # constants and external tensors
-    cdef list tensors               # external tensors
+    cdef list tensors, homes        # external tensors; leaves whose homes are used
     cdef char **addresses           # and where they must be
-    cdef list written
-    cdef list entry, leaves         # (leaf, gradient), LeafEnd
+    cdef list written               # Tensor or HomeOf
+    cdef list entry, leaves         # (leaf, gradient or HOME), LeafEnd
     cdef list runs, packed
     cdef list results               # (kind, ...) of each tensor returned
     cdef list phases
@@ -119,22 +120,27 @@ cdef bint values_are_valid(Program p, int k) except -1:
 
 
 cdef object state_of(Program p):
-    """None if it may run, else STALE or HELD."""
-    cdef long long i, first, end
+    """None if it may run, else STALE, OTHER or HELD."""
+    cdef long long i, first, end, n = len(p.tensors)
     cdef unsigned int version
     cdef Tensor t
     cdef LeafEnd leaf
     cdef float *count
-    for i in range(len(p.tensors)):
+    for i in range(n):
         if (<Tensor>p.tensors[i]).data != p.addresses[i]:
+            return STALE
+    for i in range(len(p.homes)):
+        t = <Tensor>p.homes[i]
+        if t.home is None or t.home.data != p.addresses[n + i]:
             return STALE
     for w, v in p.packed:
         version = v
         if not pack_is_true(<Tensor>w, version):
             return STALE
     for x, g in p.entry:
-        if (<Tensor>x).gradient is not g:
-            return STALE
+        t = <Tensor>x
+        if t.gradient is not g and not (g is HOME and t.gradient is not None and t.gradient is t.home):
+            return OTHER if g is None or g is HOME else STALE
     for counts, first, end in p.runs:
         count = <float *>(<Tensor>counts).data
         for i in range(first, end):
@@ -147,14 +153,14 @@ cdef object state_of(Program p):
             if t.home is None:
                 return STALE
             # The leaf holds it as home and perhaps as gradient.
-            if (refs(<void *>t.home) > 1 + (t.gradient is t.home) + leaf.own
+            if (refs(<void *>t.home) > 1 + (t.gradient is t.home)
                     or refs(<void *>t.home.store) > 1):
                 return HELD
     return None
 
 
 cdef object replay(Program p, list arguments):
-    """The tensors that the program returns for arguments of its signature; or STALE or HELD."""
+    """The tensors that the program returns for arguments of its signature; or STALE, OTHER or HELD."""
     cdef double began = clock()
     if p.busy:
         return HELD
@@ -307,7 +313,10 @@ cdef list finish(Program p, list arguments):
         if t.gradient is not None:
             t.gradient.store.version += 1
     for x in p.written:
-        (<Tensor>x).store.version += 1
+        if type(x) is HomeOf:
+            (<HomeOf>x).leaf.home.store.version += 1
+        else:
+            (<Tensor>x).store.version += 1
     for i in p.argument_written:
         (<Tensor>arguments[i]).store.version += 1
     for shape, place, offset, is_argument in p.results:

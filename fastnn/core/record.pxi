@@ -59,7 +59,8 @@ cdef class Recorder:
     cdef list holders               # block -> what keeps it: Tensor, Storage, or None
     cdef dict tensors               # id -> external Tensor, whose address must stay what it was
     cdef dict written               # id -> external Tensor that a record changes
-    cdef dict entry                 # leaf -> its .grad when the step began, if that mattered
+    cdef dict entry                 # leaf -> its .grad when the step began, if that mattered; HOME: its home
+    cdef dict homes                 # id -> leaf whose home it is: a home must not be held, see fresh_gradient
     cdef dict leaves                # leaf -> None: its .grad was set by the step
     cdef list hosts                 # (call, what, ...): what Python does before that call
     cdef dict modules               # id -> (module called, its attributes before)
@@ -78,7 +79,7 @@ cdef class Recorder:
         self.first_storage = n_storages + 1
         self.first_record = n_records
         self.raw, self.holders = {}, []
-        self.tensors, self.written, self.entry, self.leaves = {}, {}, {}, {}
+        self.tensors, self.written, self.entry, self.leaves, self.homes = {}, {}, {}, {}, {}
         self.hosts, self.modules, self.runs, self.packed = [], {}, [], []
 
     def __dealloc__(self):
@@ -122,18 +123,24 @@ cdef class Recorder:
         cdef int b = self.known(s)
         if b >= 0:
             if self.blocks[b].kind == EXTERNAL and self.holders[b] is not t:
-                self.tensors[<uintptr_t><void *>t] = t
+                self.pin(t)
             self.blocks[b].last = self.n
             return b
         if s.serial < self.first_storage:
-            b = self.add_block(EXTERNAL, s.ptr, s.nbytes, t)
-            self.tensors[<uintptr_t><void *>t] = t
+            b = self.add_block(EXTERNAL, s.ptr, s.nbytes, self.pin(t))
         elif output:
             b = self.add_block(TEMPORARY, s.ptr, s.nbytes, None)
         else:
             b = self.add_block(CONSTANT, s.ptr, s.nbytes, s)
         self.name(s, b)
         return b
+
+    cdef object pin(self, Tensor t):
+        """The program works where t lies; returns what keeps it there, None for the home of a leaf."""
+        if <uintptr_t><void *>t in self.homes:
+            return None
+        self.tensors[<uintptr_t><void *>t] = t
+        return t
 
     cdef int add_call(self, fnn_call *c, bint backward) except -1:
         cdef int j
@@ -197,7 +204,8 @@ cdef class Recorder:
             raise UnsupportedOpError(f"compile: {OP_NAMES[op]}: got an in-place change of a tensor made "
                                      f"inside the step and read before{where()}; need the op without _")
         elif b < 0 or self.blocks[b].kind != TEMPORARY:
-            self.written[<uintptr_t><void *>t] = t
+            leaf = self.homes.get(<uintptr_t><void *>t)
+            self.written[<uintptr_t><void *>t] = t if leaf is None else HomeOf(leaf)
         return 0
 
     cdef int gradient_memory(self, float *p, long long n, bint again) except -1:
@@ -278,8 +286,11 @@ cdef class Recorder:
 
     cdef int read_gradient(self, Tensor leaf) except -1:
         """Something depends on the .grad that leaf has now."""
+        if leaf.home is not None and root_of(leaf.home.store).serial < self.first_storage:
+            self.homes[<uintptr_t><void *>leaf.home] = leaf
         if leaf not in self.leaves and leaf not in self.entry:
-            self.entry[leaf] = leaf.gradient
+            at_home = leaf.gradient is not None and leaf.gradient is leaf.home
+            self.entry[leaf] = HOME if at_home else leaf.gradient
         return 0
 
     cdef int check_readable(self, Tensor t, str what) except -1:
@@ -314,6 +325,18 @@ cdef class Recorder:
             self.hosts.append((self.n, "check", self.n_checks))
         self.n_checks += 1
         return 0
+
+
+cdef object HOME = object()             # a gradient that lies at the leaf's home
+
+
+@cython.final
+cdef class HomeOf:
+    """The home of a leaf, without holding it."""
+    cdef Tensor leaf
+
+    def __cinit__(self, Tensor leaf):
+        self.leaf = leaf
 
 
 cdef Recorder recording = None

@@ -159,6 +159,8 @@ cdef class Replayer:
             if tensors is None or not r.program.attributes.are_as_then():
                 continue
             found = replay(r.program, tensors)
+            if found is OTHER:
+                continue
             if found is STALE:
                 self.programs = [p for p in self.programs if p is not r]
                 continue
