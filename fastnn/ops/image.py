@@ -127,6 +127,11 @@ def pixel_shuffle(input: Any, upscale_factor: int) -> Tensor:
 
     Source: Shi et al., "Real-time single image and video super-resolution using an efficient
     sub-pixel convolutional neural network", CVPR 2016.
+
+    Example:
+        >>> import fastnn, fastnn.nn.functional as F
+        >>> F.pixel_shuffle(fastnn.tensor([[[1.0]], [[2.0]], [[3.0]], [[4.0]]]), 2).tolist()
+        [[[1.0, 2.0], [3.0, 4.0]]]
     """
     x, r = as_tensor(input), need_int("pixel_shuffle", "upscale_factor", upscale_factor)
     if x.ndim < 3 or r < 1 or x.shape[-3] % (r * r):
@@ -139,7 +144,13 @@ def pixel_shuffle(input: Any, upscale_factor: int) -> Tensor:
 
 
 def pixel_unshuffle(input: Any, downscale_factor: int) -> Tensor:
-    """(..., C, H r, W r) -> (..., C r r, H, W): pixels become channels, r = downscale_factor."""
+    """(..., C, H r, W r) -> (..., C r r, H, W): pixels become channels, r = downscale_factor.
+
+    Example:
+        >>> import fastnn, fastnn.nn.functional as F
+        >>> F.pixel_unshuffle(fastnn.tensor([[[1.0, 2.0], [3.0, 4.0]]]), 2).tolist()
+        [[[1.0]], [[2.0]], [[3.0]], [[4.0]]]
+    """
     x, r = as_tensor(input), need_int("pixel_unshuffle", "downscale_factor", downscale_factor)
     if x.ndim < 3 or r < 1 or x.shape[-1] % r or x.shape[-2] % r:
         raise ShapeError(f"pixel_unshuffle: input: got shape {x.shape} and downscale_factor {r}; "
@@ -156,7 +167,10 @@ def unfold(
 ) -> Tensor:
     """The windows of each image as columns.
 
-    Shapes: (N, C, H, W) -> (N, C KH KW, windows), or both without N.
+    Shapes: (N, C, H, W) -> (N, C KH KW, windows), or both without N. Sizes are integers or pairs
+    (down, across); windows go row by row.
+
+    Errors: ShapeError where no window fits.
 
     Example:
         >>> import fastnn, fastnn.nn.functional as F
@@ -180,6 +194,14 @@ def fold(
     """Images of output_size in which windows, given as columns, add up: the transpose of unfold.
 
     Shapes: (N, C KH KW, windows) -> (N, C, *output_size), or both without N.
+
+    Errors: ShapeError where input does not have the rows and columns of such windows.
+
+    Example:
+        >>> import fastnn, fastnn.nn.functional as F
+        >>> columns = F.unfold(fastnn.ones(1, 1, 1, 3), (1, 2))
+        >>> F.fold(columns, (1, 3), (1, 2)).tolist()
+        [[[[1.0, 2.0, 1.0]]]]
     """
     x = as_tensor(input)
     need_float32("fold", input=x)
@@ -216,13 +238,31 @@ def dropout2d(input: Any, p: float = 0.5, training: bool = True, inplace: bool =
     Shapes: (N, C, ...) as given. inplace is accepted; the result is a new tensor.
 
     Source: Tompson et al., "Efficient object localization using convolutional networks", CVPR 2015.
+
+    Example:
+        >>> import fastnn, fastnn.nn.functional as F
+        >>> y = F.dropout2d(fastnn.ones(1, 100, 2, 2))
+        >>> sorted({tuple(c.flatten().tolist()) for c in y[0]})
+        [(0.0, 0.0, 0.0, 0.0), (2.0, 2.0, 2.0, 2.0)]
     """
     return _drop_channels("dropout2d", input, p, training)
 
 
 def dropout1d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """`dropout2d` for (N, C, L)."""
-    return _drop_channels("dropout1d", input, p, training)
+    """`dropout2d` for (N, C, L), or (C, L).
+
+    Example:
+        >>> import fastnn, fastnn.nn.functional as F
+        >>> F.dropout1d(fastnn.ones(3, 2), training=False).tolist()
+        [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]
+    """
+    x = as_tensor(input)
+    if x.ndim not in (2, 3):
+        raise ShapeError(f"dropout1d: input: got shape {x.shape}; need (N, C, L) or (C, L)")
+    if x.ndim == 2:
+        x = _core.view(x, (1, *x.shape))
+        return _core.view(_drop_channels("dropout1d", x, p, training), x.shape[1:])
+    return _drop_channels("dropout1d", x, p, training)
 
 
 def _drop_channels(name: str, input: Any, p: float, training: bool) -> Tensor:

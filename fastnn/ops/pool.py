@@ -138,7 +138,16 @@ def max_pool1d(
     input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
     ceil_mode: bool = False,
 ) -> Tensor:
-    """max_pool2d of sequences: (N, C, L) to (N, C, OL)."""
+    """max_pool2d of sequences: (N, C, L) to (N, C, OL).
+
+    Errors: as max_pool2d.
+
+    Example:
+        >>> import fastnn
+        >>> x = fastnn.tensor([[[1.0, 5.0, 2.0, 3.0]]])
+        >>> fastnn.nn.functional.max_pool1d(x, 2, stride=1).tolist()
+        [[[5.0, 5.0, 3.0]]]
+    """
     return _max_pool("max_pool1d", 1, input, kernel_size, stride, padding, dilation, ceil_mode)
 
 
@@ -180,7 +189,16 @@ def avg_pool1d(
     input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Tensor:
-    """avg_pool2d of sequences: (N, C, L) to (N, C, OL)."""
+    """avg_pool2d of sequences: (N, C, L) to (N, C, OL).
+
+    Errors: as avg_pool2d.
+
+    Example:
+        >>> import fastnn
+        >>> x = fastnn.tensor([[[1.0, 5.0, 2.0, 4.0]]])
+        >>> fastnn.nn.functional.avg_pool1d(x, 2).tolist()
+        [[[3.0, 3.0]]]
+    """
     return _avg_pool("avg_pool1d", 1, input, kernel_size, stride, padding, ceil_mode,
                      count_include_pad)
 
@@ -222,7 +240,16 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
 
 
 def adaptive_avg_pool1d(input: Any, output_size: Any) -> Tensor:
-    """adaptive_avg_pool2d of sequences: (N, C, L) to (N, C, output_size)."""
+    """adaptive_avg_pool2d of sequences: (N, C, L) to (N, C, output_size).
+
+    Errors: as adaptive_avg_pool2d.
+
+    Example:
+        >>> import fastnn
+        >>> x = fastnn.tensor([[[1.0, 5.0, 2.0]]])
+        >>> fastnn.nn.functional.adaptive_avg_pool1d(x, 2).tolist()
+        [[[3.0, 3.5]]]
+    """
     return _adaptive_avg("adaptive_avg_pool1d", 1, input, output_size)
 
 
@@ -267,5 +294,14 @@ def adaptive_max_pool2d(input: Any, output_size: Any) -> Tensor:
 
 
 def adaptive_max_pool1d(input: Any, output_size: Any) -> Tensor:
-    """adaptive_max_pool2d of sequences: (N, C, L) to (N, C, output_size)."""
+    """adaptive_max_pool2d of sequences: (N, C, L) to (N, C, output_size).
+
+    Errors: as adaptive_max_pool2d.
+
+    Example:
+        >>> import fastnn
+        >>> x = fastnn.tensor([[[5.0, 1.0, 2.0]]])
+        >>> fastnn.nn.functional.adaptive_max_pool1d(x, 2).tolist()
+        [[[5.0, 2.0]]]
+    """
     return _adaptive_max("adaptive_max_pool1d", 1, input, output_size)

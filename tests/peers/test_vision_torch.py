@@ -98,3 +98,52 @@ def test_functions_are_torchs(name, f, shape):
     (y * y).sum().backward()
     (z * z).sum().backward()
     np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), atol=2e-5)
+
+
+# ---------------------------------------------------------------- dropout of channels
+
+DROPPED = [("dropout2d", (64, 50, 3, 4)), ("dropout2d", (64, 50, 7)), ("dropout2d", (64, 50)),
+           ("dropout1d", (64, 50, 7)), ("dropout1d", (800, 7))]
+
+
+@pytest.mark.filterwarnings("ignore:dropout2d")         # torch's word on inputs without four axes
+@pytest.mark.parametrize("name, shape", DROPPED, ids=str)
+def test_dropped_channels_are_torchs(name, shape):
+    """What is dropped together, the values of the rest, their part, and gradients."""
+    x = (1 + np.random.default_rng(0).random(shape)).astype("float32")
+    masks = []
+    for lib in (fastnn, torch):
+        lib.manual_seed(0)
+        t = lib.tensor(x, requires_grad=True)
+        y = getattr(lib.nn.functional, name)(t, 0.25)
+        y.sum().backward()
+        factor = y.detach().numpy() / x
+        np.testing.assert_array_equal(t.grad.numpy() != 0, factor != 0)
+        np.testing.assert_allclose(factor[factor != 0], 4 / 3, rtol=1e-6)
+        masks.append(factor != 0)
+    axes = tuple(range(1 if shape == (800, 7) else 2, len(shape)))
+    for mask in masks:
+        together = mask.mean(axes)
+        assert set(np.unique(together)) == {0, 1}
+        sigma = np.sqrt(0.25 * 0.75 / together.size)
+        assert abs(together.mean() - 0.75) < 5 * sigma
+
+
+@pytest.mark.filterwarnings("ignore:dropout2d")
+@pytest.mark.parametrize("name, shape", DROPPED, ids=str)
+def test_dropout_of_channels_at_its_ends_is_torchs(name, shape):
+    x = np.random.default_rng(0).standard_normal(shape).astype("float32")
+    x.reshape(-1)[:3] = np.nan, np.inf, -np.inf
+    for p, training in ((0.0, True), (0.5, False), (1.0, True), (1.0, False)):
+        got, want = (getattr(lib.nn.functional, name)(lib.tensor(x), p, training).numpy()
+                     for lib in (fastnn, torch))
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.filterwarnings("ignore:dropout2d")
+@pytest.mark.parametrize("name, shape", [("dropout2d", (4,)), ("dropout1d", (2, 3, 4, 5)),
+                                         ("dropout1d", (4,))])
+def test_dropout_of_channels_refuses_what_torch_does(name, shape):
+    for lib, error in ((fastnn, ValueError), (torch, RuntimeError)):
+        with pytest.raises(error):
+            getattr(lib.nn.functional, name)(lib.ones(*shape), 0.5)
