@@ -8,7 +8,7 @@
  * A kernel
  *   - is a function of a record and scratch memory; it never allocates, locks, fails or calls Python;
  *   - trusts its record: sizes, strides and indices were checked before the record was made;
- *   - runs inside an OpenMP team (possibly of one): work is shared with FNN_FOR, whose implicit
+ *   - runs inside a team of threads (possibly of one): work is shared with FNN_FOR, whose implicit
  *     barrier also orders one record after the other; it reads no operand after its last barrier,
  *     unless it has none at all;
  *   - in backward may use the gradient of its outputs as scratch if its row says SPENDS_DY;

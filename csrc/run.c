@@ -1,11 +1,10 @@
 /*
  * run.c: run records.
  *
- * All threads of a team walk the list inside one parallel region and meet after each record; what is
- * too short for that runs on the calling thread.  Which of the two a stretch of the list is follows
- * from the flops and bytes of its records, and from what the workers did before (team.h); results do
- * not depend on it.  Denormals are flushed while kernels run, and the caller's floating-point mode is
- * back at return.
+ * All threads of a team walk the list together and meet after each record; what is too short for
+ * that runs on the calling thread.  Which of the two a stretch of the list is follows from the flops
+ * and bytes of its records, and from what the workers did before (team.h); results do not depend on
+ * it.  Denormals are flushed while kernels run, and the caller's floating-point mode is back at return.
  */
 #if defined(__linux__)
 #define _GNU_SOURCE

@@ -9,11 +9,11 @@ import pickle
 import signal
 import subprocess
 import sys
-import threading
 import weakref
 
 import numpy as np
 import pytest
+from callers import together
 
 import fastnn
 from fastnn import _core
@@ -277,17 +277,7 @@ def big_product(seed=0):
 
 def test_python_threads_get_the_serial_result():
     expected = [big_product(s) for s in range(4)]
-    results: dict[int, bytes] = {}
-
-    def work(i):
-        results[i] = big_product(i % 4)
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(16)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    assert all(results[i] == expected[i % 4] for i in range(16))
+    assert together(16, lambda i: big_product(i % 4)) == 4 * expected
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

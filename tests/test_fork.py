@@ -146,7 +146,7 @@ fastnn.set_num_threads(2)
 fastnn.manual_seed(0)
 model = nn.Sequential(nn.Linear(256, 512), nn.GELU(), nn.Linear(512, 10)).eval()
 with fastnn.no_grad():
-    model(fastnn.ones(128, 256))              # the OpenMP pool exists before the workers are forked
+    model(fastnn.ones(128, 256))              # the workers exist before the workers are forked
 
 def app(environ, start_response):
     value = float(environ["PATH_INFO"].strip("/") or 0)

@@ -1,10 +1,10 @@
 """The generator: its published test vectors, what it promises about states, and its statistics."""
 
 import math
-import threading
 
 import numpy as np
 import pytest
+from callers import together
 
 import fastnn
 from fastnn.nn import functional as F
@@ -220,18 +220,10 @@ def test_multinomial_weights():
 
 
 def test_threads_that_draw_at_once_never_draw_the_same():
-    drawn, start = [], threading.Barrier(4)
-
-    def draw():
-        start.wait()
-        for _ in range(100):                   # large enough to run without the interpreter's lock
-            drawn.append(fastnn.rand(100_000).numpy()[:4].tobytes())
+    def draw(_):                               # large enough to run without the interpreter's lock
+        return [fastnn.rand(100_000).numpy()[:4].tobytes() for _ in range(100)]
 
     fastnn.manual_seed(11)
-    threads = [threading.Thread(target=draw) for _ in range(4)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+    drawn = sum(together(4, draw), [])
     assert len(drawn) == len(set(drawn)) == 400
     assert fastnn.get_rng_state().tolist()[1] == 400

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from callers import together
 
 import fastnn
 from fastnn import _core, _startup, nn, optim
@@ -35,29 +36,6 @@ def classifier() -> nn.Module:
     """Small layers that run alone and one that wants a team."""
     return nn.Sequential(nn.Linear(64, 700), nn.GELU(), nn.Linear(700, 300), nn.ReLU(),
                          nn.Linear(300, 10))
-
-
-def together(n: int, work) -> list:
-    """work(i) for i in 0..n-1, each in a thread of its own, all starting at once."""
-    results: list = [None] * n
-    errors: list[BaseException] = []
-    barrier = threading.Barrier(n)
-
-    def run(i: int) -> None:
-        try:
-            barrier.wait()
-            results[i] = work(i)
-        except BaseException as e:
-            errors.append(e)
-
-    threads = [threading.Thread(target=run, args=(i,)) for i in range(n)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    if errors:
-        raise errors[0]
-    return results
 
 
 # ---- when a team pays

@@ -264,22 +264,39 @@ def record_of(
              flags | planes | (b is not _ABSENT)))
 
 
+def _convolution(
+    op: str, input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any,
+    groups: Any, rank: int,
+) -> tuple[Any, ...]:
+    """Operands, then outputs, stride, padding in front and dilation of each axis, and groups."""
+    x, w, b, groups = _operands(op, input, weight, bias, rank, groups)
+    kernel = w.shape[2:]
+    stride = sizes(op, "stride", stride, rank, 1)
+    dilation = sizes(op, "dilation", dilation, rank, 1)
+    front, back = _padding(op, padding, kernel, stride, dilation)
+    out = _outputs(op, x.shape[2:], kernel, stride, front, back, dilation)
+    return x, w, b, out, stride, front, dilation, groups
+
+
 def record_of_images(
     op: str, input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any,
     groups: Any, last: bool = False,
 ) -> tuple[tuple[Tensor, ...], tuple[int, ...], tuple[int, ...]]:
-    """The same of what conv2d is told, checked; last: the result must lie channels last."""
-    x, w, b, groups = _operands(op, input, weight, bias, 2, groups)
-    kernel, size = w.shape[2:], x.shape[2:]
-    stride = sizes(op, "stride", stride, 2, 1)
-    dilation = sizes(op, "dilation", dilation, 2, 1)
-    front, back = _padding(op, padding, kernel, stride, dilation)
-    out = _outputs(op, size, kernel, stride, front, back, dilation)
+    """record_of what conv2d is told, checked; last: the result must lie channels last."""
+    x, w, b, out, stride, front, dilation, groups = _convolution(
+        op, input, weight, bias, stride, padding, dilation, groups, 2)
     planes = _from_planes(x, w, out, stride, front, dilation, groups)
     if last and planes & _PLANES_OUT:
         planes = 0
     return record_of(x if planes else channels_last(x), w, b, out, stride, front, dilation, groups,
                      planes)
+
+
+def _as_images(x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+    """Sequences (N, L, C) as images of one line, and their kernels."""
+    n, length, channels = x.shape
+    outputs, inner, taps = w.shape
+    return view(x, (n, 1, length, channels)), view(w, (outputs, inner, 1, taps))
 
 
 def conv2d(
@@ -322,19 +339,13 @@ def conv1d(
         >>> fastnn.nn.functional.conv1d(fastnn.ones(1, 3, 8), fastnn.ones(4, 3, 3)).shape
         (1, 4, 6)
     """
-    x, w, b, groups = _operands("conv1d", input, weight, bias, 1, groups)
-    kernel, size = w.shape[2:], x.shape[2:]
-    stride = sizes("conv1d", "stride", stride, 1, 1)
-    dilation = sizes("conv1d", "dilation", dilation, 1, 1)
-    front, back = _padding("conv1d", padding, kernel, stride, dilation)
-    out = _outputs("conv1d", size, kernel, stride, front, back, dilation)
-    inner = channels_last(x)
-    n, length, channels = inner.shape
-    inputs, shape, dim = record_of(
-        view(inner, (n, 1, length, channels)), view(w, (*w.shape[:2], 1, *kernel)), b, (1, *out),
-        (1, *stride), (0, *front), (1, *dilation), groups)
+    x, w, b, out, stride, front, dilation, groups = _convolution(
+        "conv1d", input, weight, bias, stride, padding, dilation, groups, 1)
+    x, w = _as_images(channels_last(x), w)
+    inputs, shape, dim = record_of(x, w, b, (1, *out), (1, *stride), (0, *front), (1, *dilation),
+                                   groups)
     y = call(CONV2D, inputs, (shape,), dim)
-    return from_channels_last(view(y, (n, *out, w.shape[0])))
+    return from_channels_last(view(y, (shape[0], *shape[2:])))
 
 
 def _sizes_before(
@@ -353,6 +364,19 @@ def _sizes_before(
                              f"need outputs of 1 to {_MOST - 1}")
         out.append(reach - 2 * p)
     return tuple(out)
+
+
+def _transposed_convolution(
+    op: str, input: Any, weight: Any, bias: Any, stride: Any, padding: Any, output_padding: Any,
+    groups: Any, dilation: Any, rank: int,
+) -> tuple[Any, ...]:
+    """Operands, then outputs, stride, padding and dilation of each axis, and groups."""
+    x, w, b, groups = _operands(op, input, weight, bias, rank, groups, transposed=True)
+    stride, padding = sizes(op, "stride", stride, rank, 1), sizes(op, "padding", padding, rank, 0)
+    extra = sizes(op, "output_padding", output_padding, rank, 0)
+    dilation = sizes(op, "dilation", dilation, rank, 1)
+    size = _sizes_before(op, x.shape[2:], w.shape[2:], stride, padding, extra, dilation)
+    return x, w, b, size, stride, padding, dilation, groups
 
 
 def _convolve_back(
@@ -402,14 +426,9 @@ def conv_transpose2d(
         >>> fastnn.nn.functional.conv_transpose2d(x, w, stride=2).shape
         (1, 2, 8, 8)
     """
-    op = "conv_transpose2d"
-    x, w, b, groups = _operands(op, input, weight, bias, 2, groups, transposed=True)
-    stride, padding = sizes(op, "stride", stride, 2, 1), sizes(op, "padding", padding, 2, 0)
-    extra = sizes(op, "output_padding", output_padding, 2, 0)
-    dilation = sizes(op, "dilation", dilation, 2, 1)
-    size = _sizes_before(op, x.shape[2:], w.shape[2:], stride, padding, extra, dilation)
-    y = _convolve_back(channels_last(x), w, b, size, stride, padding, dilation, groups)
-    return from_channels_last(y)
+    x, *rest = _transposed_convolution("conv_transpose2d", input, weight, bias, stride, padding,
+                                       output_padding, groups, dilation, 2)
+    return from_channels_last(_convolve_back(channels_last(x), *rest))
 
 
 def conv_transpose1d(
@@ -429,15 +448,10 @@ def conv_transpose1d(
         >>> fastnn.nn.functional.conv_transpose1d(x, w, stride=2).shape
         (1, 2, 8)
     """
-    op = "conv_transpose1d"
-    x, w, b, groups = _operands(op, input, weight, bias, 1, groups, transposed=True)
-    stride, padding = sizes(op, "stride", stride, 1, 1), sizes(op, "padding", padding, 1, 0)
-    extra = sizes(op, "output_padding", output_padding, 1, 0)
-    dilation = sizes(op, "dilation", dilation, 1, 1)
-    kernel = w.shape[2:]
-    size = _sizes_before(op, x.shape[2:], kernel, stride, padding, extra, dilation)
-    inner = channels_last(x)
-    n, length, channels = inner.shape
-    y = _convolve_back(view(inner, (n, 1, length, channels)), view(w, (*w.shape[:2], 1, *kernel)),
-                       b, (1, *size), (1, *stride), (0, *padding), (1, *dilation), groups)
-    return from_channels_last(view(y, (n, *size, y.shape[3])))
+    x, w, b, size, stride, pad, dilation, groups = _transposed_convolution(
+        "conv_transpose1d", input, weight, bias, stride, padding, output_padding, groups, dilation,
+        1)
+    x, w = _as_images(channels_last(x), w)
+    y = _convolve_back(x, w, b, (1, *size), (1, *stride), (0, *pad), (1, *dilation), groups)
+    n, _, length, channels = y.shape
+    return from_channels_last(view(y, (n, length, channels)))
