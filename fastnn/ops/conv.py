@@ -42,6 +42,8 @@ def sizes(op: str, name: str, value: Any, rank: int, least: int) -> tuple[int, .
 
     Errors: ShapeError for a number below `least`, or one that no image can have.
     """
+    if type(value) is int and least <= value < _MOST:
+        return (value,) * rank
     given = tuple(value) if isinstance(value, (tuple, list)) else (value,) * rank
     if len(given) != rank:
         raise ShapeError(f"{op}: {name}: got {value}; need one integer or {rank}")
