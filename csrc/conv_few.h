@@ -22,6 +22,10 @@
  * behind that are written, too. */
 static void few_join(float *dst, const float *const *row, int64_t n, int64_t ld, int64_t w)
 {
+    if (n == 1 && ld == 1 && row[0]) {
+        memcpy(dst, row[0], (size_t)w * sizeof(float));
+        return;
+    }
     if (ld > 1) {
         for (int64_t x = 0; x < w; x++)
             for (int64_t j = 0; j < n; j++) dst[x * n + j] = row[j] ? row[j][x * ld] : 0.0f;
@@ -70,6 +74,19 @@ typedef struct {
 
 #define FEW_NV (GEMM_NR / VEC_W)
 
+/* Register v of a row of outputs; p NULL: 0. */
+VEC qf few_load(const float *p, const int v, const int masked, gemm_tail last)
+{
+    if (!p) return q_set1(0.0f);
+    return masked ? gemm_load_n(p + v * VEC_W, last) : gemm_load(p + v * VEC_W);
+}
+
+VEC void few_store(float *p, qf x, const int v, const int masked, gemm_tail last)
+{
+    if (masked) gemm_store_n(p + v * VEC_W, x, last);
+    else gemm_store(p + v * VEC_W, x);
+}
+
 VEC void few_tile_run(const few_tile *f, const int mr, const int nv, const int edge)
 {
     const gemm_tile *t = &f->t;
@@ -89,9 +106,7 @@ VEC void few_tile_run(const few_tile *f, const int mr, const int nv, const int e
             for (int v = 0; v < nv; v++) {
                 if (v * VEC_W % 16 == 0)    /* or the stores at the end wait for these lines */
                     __builtin_prefetch(c + r * t->ldc + v * VEC_W, 1);
-                acc[r][v] = !t->start ? q_set1(0.0f)
-                            : edge && v == nv - 1 ? gemm_load_n(t->start + v * VEC_W, last)
-                                                  : gemm_load(t->start + v * VEC_W);
+                acc[r][v] = few_load(t->start, v, edge && v == nv - 1, last);
             }
         }
         const float *bp = t->b;
@@ -102,8 +117,7 @@ VEC void few_tile_run(const few_tile *f, const int mr, const int nv, const int e
             gemm_hide(odd, mr);
 #pragma GCC unroll 4
             for (int v = 0; v < nv; v++)
-                b[v] = edge && v == nv - 1 ? gemm_load_n(bp + v * VEC_W, last)
-                                           : gemm_load(bp + v * VEC_W);
+                b[v] = few_load(bp, v, edge && v == nv - 1, last);
 #pragma GCC unroll 16
             for (int r = 0; r < mr; r++) {
                 const qf one = q_set1(*(const float *)(x + gemm_to_row(odd, r)));
@@ -116,11 +130,47 @@ VEC void few_tile_run(const few_tile *f, const int mr, const int nv, const int e
         for (int r = 0; r < mr; r++) {
 #pragma GCC unroll 4
             for (int v = 0; v < nv; v++)
-                if (edge && v == nv - 1)
-                    gemm_store_n(c + r * t->ldc + v * VEC_W, acc[r][v], last);
-                else
-                    gemm_store(c + r * t->ldc + v * VEC_W, acc[r][v]);
+                few_store(c + r * t->ldc, acc[r][v], v, edge && v == nv - 1, last);
         }
+    }
+}
+
+/* Three by three taps over one channel: all weights stay in 18 of 32 registers, one window follows the
+ * other, and their chains overlap without being woven into tiles. */
+#define FEW_HOLDS (VEC_K == 1)
+
+/* f->tiles windows, one in each.  tap: in rows of neighbours, equally far apart. */
+VEC void few_held_run(const few_tile *f, const int nv, const int edge)
+{
+    const gemm_tile *t = &f->t;
+    const gemm_tail last = gemm_first(t->last);
+    const char *a = (const char *)t->a, *row[3] = {a, a + f->tap[3], a + f->tap[6]};
+    const int64_t across = f->tap[1], step = t->ai * (int64_t)sizeof(float);
+    const int64_t n = f->tiles, ldc = t->ldc;
+    float *c = t->c;
+    qf start[4], w[9][4];
+#pragma GCC unroll 4
+    for (int v = 0; v < nv; v++) start[v] = few_load(t->start, v, edge && v == nv - 1, last);
+#pragma GCC unroll 9
+    for (int p = 0; p < 9; p++)
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; v++)
+            w[p][v] = few_load(t->b + p * GEMM_PANEL_W, v, edge && v == nv - 1, last);
+#pragma GCC unroll 1
+    for (int64_t i = 0; i < n; i++, c += ldc) {
+        qf acc[4];
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; v++) acc[v] = start[v];
+#pragma GCC unroll 9
+        for (int p = 0; p < 9; p++) {
+            const qf one = q_set1(*(const float *)(row[p / 3] + p % 3 * across));
+#pragma GCC unroll 4
+            for (int v = 0; v < nv; v++) acc[v] = q_fma(one, w[p][v], acc[v]);
+        }
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; v++) few_store(c, acc[v], v, edge && v == nv - 1, last);
+#pragma GCC unroll 3
+        for (int p = 0; p < 3; p++) row[p] += step;
     }
 }
 
@@ -141,6 +191,12 @@ static const few_tile_fn few_tile_fns[2][2][GEMM_MR] = {
     {{GEMM_TILES(FEW_NAME_10)}, {GEMM_TILES(FEW_NAME_11)}},
 };
 
+static void few_held_00(const few_tile *f) { few_held_run(f, 1, 0); }
+static void few_held_01(const few_tile *f) { few_held_run(f, FEW_NV, 0); }
+static void few_held_10(const few_tile *f) { few_held_run(f, 1, 1); }
+static void few_held_11(const few_tile *f) { few_held_run(f, FEW_NV, 1); }
+static const few_tile_fn few_held_fns[2][2] = {{few_held_00, few_held_01}, {few_held_10, few_held_11}};
+
 /* ---- run ---- */
 
 #define FEW_ROOM (1 << 15)    /* floats of the lines of a band, if they need not be more  */
@@ -160,13 +216,18 @@ static void few_row(const conv_window *v, const fnn_gemm *g, const float *lines,
     f.t.b = g->panels + (j - j % GEMM_PANEL_W) * g->k + j % GEMM_PANEL_W;
     f.t.last = (int)(wide ? n - (FEW_NV - 1) * VEC_W : n);
     gemm_set_start(&f.t, g, i, j, 0);
-    const few_tile_fn *fns = few_tile_fns[f.t.last < VEC_W][wide];
-    f.tiles = taller;
-    if (taller) fns[mr](&f);
-    f.t.a += taller * (mr + 1) * f.t.ai;
-    f.t.c += taller * (mr + 1) * g->ldc;
-    f.tiles = parts - taller;
-    fns[mr - 1](&f);
+    if (FEW_HOLDS && v->nh == 3 && v->nw == 3 && v->c == 1) {
+        f.tiles = v->gw;
+        few_held_fns[f.t.last < VEC_W][wide](&f);
+    } else {
+        const few_tile_fn *fns = few_tile_fns[f.t.last < VEC_W][wide];
+        f.tiles = taller;
+        if (taller) fns[mr](&f);
+        f.t.a += taller * (mr + 1) * f.t.ai;
+        f.t.c += taller * (mr + 1) * g->ldc;
+        f.tiles = parts - taller;
+        fns[mr - 1](&f);
+    }
     gemm_finish(g, i, j, v->gw, n);
 }
 

@@ -200,6 +200,8 @@ CASES = [
     Case("conv2d", conv(padding=(2, 1), stride=(2, 1), dilation=(1, 2)),
          randn((3, 1, 17, 40), (20, 1, 3, 3)), "one-channel-dilated", big=True),
     Case("conv2d", conv(padding=1), randn((5, 1, 28, 28), (32, 1, 3, 3), (32,)), "slabs", big=True),
+    Case("conv2d", conv(padding=1, stride=2), randn((2, 1, 9, 12), (48, 1, 3, 3), (48,)),
+         "one-channel-stride", big=True),
     # Chains of up to 4 x 530 products of unit normals round to u 2120 / sqrt(6), 5.2e-5; of 13,860
     # the worst is 4.5 of these, 1.3e-6 of the largest gradient.
     Case("conv2d", conv(padding=1, stride=2), randn((2, 70, 9, 11), (530, 70, 3, 3)), "wide",
