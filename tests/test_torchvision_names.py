@@ -7,10 +7,13 @@ not computed from ours; the sums are the counts that its documentation publishes
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
+import fastnn
 from fastnn import models
 
 Entry = tuple[str, tuple[int, ...]]
@@ -157,6 +160,21 @@ def test_a_checkpoint_loads(name: str, undrawn: None) -> None:
         found = value.numpy()
         assert found.dtype == state[key].dtype
         np.testing.assert_array_equal(found, state[key], err_msg=key)
+
+
+@pytest.mark.parametrize("name, counted", [("mobilenet_v2", True), ("mobilenet_v2", False),
+                                           ("resnet18", True)])
+def test_a_file_of_weights_loads(name: str, counted: bool, undrawn: None, tmp_path: Path) -> None:
+    """As others write it: the library's own writer, torch's note, with and without counters."""
+    rng = np.random.default_rng(0)
+    state = {k: rng.random(s, np.float32) if s else np.array(7, np.int64)
+             for k, s in expected(name) if counted or s}
+    save_file(dict(reversed(state.items())), tmp_path / "a.safetensors", {"format": "pt"})
+    model = models.create(name)
+    assert not any(model.load_state_dict(fastnn.load(tmp_path / "a.safetensors")))
+    found = model.state_dict()
+    for key, value in state.items():
+        np.testing.assert_array_equal(found[key].numpy(), value, err_msg=key)
 
 
 def test_a_name_too_many_or_too_few_is_an_error(undrawn: None) -> None:

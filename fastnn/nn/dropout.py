@@ -6,6 +6,7 @@ from typing import Any
 
 from .._core import Tensor
 from ..ops import dropout
+from ..ops.checks import need_probability
 from .module import Module
 
 
@@ -24,9 +25,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
-        if not 0.0 <= p <= 1.0:
-            raise ValueError(f"dropout: p: got {p}; need 0 to 1")
-        self.p, self.inplace = p, inplace
+        self.p, self.inplace = need_probability("dropout", p), inplace
 
     def forward(self, input: Any) -> Tensor:
         return dropout(input, self.p, self.training)

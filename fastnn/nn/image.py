@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import ops
 from .._core import Tensor
+from ..ops.checks import need_sizes
 from .dropout import Dropout
 from .module import Module
 
@@ -113,7 +114,8 @@ class _Pad2d(Module):
 
     def __init__(self, padding: Pair) -> None:
         super().__init__()
-        self.padding = (padding,) * 4 if isinstance(padding, int) else tuple(padding)
+        each = need_sizes(type(self).__name__, "padding", padding)
+        self.padding = each * 4 if len(each) == 1 else each
 
     def forward(self, input: Any) -> Tensor:
         return ops.composed.pad(input, self.padding, self.mode)

@@ -32,6 +32,7 @@ from .parameter import Buffer, Parameter
 from .summary import Summary, summarize
 
 M = TypeVar("M", bound="Module")
+_COUNTER = "num_batches_tracked"       # which checkpoints of old may lack, as in torch
 PLACED = (DTypeError, GraphError, IndexRangeError, LimitError, ShapeError, UnsupportedOpError)
 
 
@@ -256,7 +257,8 @@ class Module:
         """Copy tensors or NumPy arrays into the parameters and buffers of the same names.
 
         All is checked before anything changes. strict: names missing from, or unknown to, the
-        module are errors. assign=True is refused: parameters keep their memory.
+        module are errors, but for the counters of batch norm, which old files lack. assign=True is
+        refused: parameters keep their memory.
 
         Errors: StateDictError (a ShapeError and, as in torch, a RuntimeError) that lists all
         missing and unexpected names and all tensors of another shape.
@@ -267,7 +269,7 @@ class Module:
             raise UnsupportedOpError("load_state_dict: assign: got True; need False")
         own = self.state_dict()
         given = {k: as_tensor(v) for k, v in state_dict.items() if k in own}
-        missing = [k for k in own if k not in given]
+        missing = [k for k in own if k not in given and not k.endswith(_COUNTER)]
         unexpected = [k for k in state_dict if k not in own]
         faults = [f"{k}: got {given[k].dtype.name} {given[k].shape}; need {t.dtype.name} {t.shape}"
                   for k, t in own.items() if k in given and not _fits(given[k], t)]

@@ -8,6 +8,7 @@ from typing import Any
 from .. import _core, ops
 from .._core import DTYPES, Tensor
 from ..errors import ShapeError
+from ..ops.checks import need_int, need_number, need_sizes
 from ..ops.norm import _batch_norm
 from . import init
 from .module import Module
@@ -53,8 +54,9 @@ class LayerNorm(_Affine):
     ) -> None:
         super().__init__()
         _core.check_device(device)
-        self.normalized_shape = _sizes(normalized_shape)
-        self.eps, self.elementwise_affine = eps, elementwise_affine
+        self.normalized_shape = need_sizes("layer_norm", "normalized_shape", normalized_shape)
+        self.eps = need_number("layer_norm", "eps", eps)
+        self.elementwise_affine = elementwise_affine
         _affine(self, self.normalized_shape, elementwise_affine, elementwise_affine and bias, dtype)
         self.reset_parameters()
 
@@ -87,8 +89,9 @@ class RMSNorm(_Affine):
     ) -> None:
         super().__init__()
         _core.check_device(device)
-        self.normalized_shape = _sizes(normalized_shape)
-        self.eps, self.elementwise_affine = eps, elementwise_affine
+        self.normalized_shape = need_sizes("rms_norm", "normalized_shape", normalized_shape)
+        self.eps = None if eps is None else need_number("rms_norm", "eps", eps)
+        self.elementwise_affine = elementwise_affine
         self.weight = (Parameter(_core.empty(self.normalized_shape, dtype))
                        if elementwise_affine else None)
         self.reset_parameters()
@@ -99,10 +102,6 @@ class RMSNorm(_Affine):
     def extra_repr(self) -> str:
         return (f"{self.normalized_shape}, eps={self.eps}, "
                 f"elementwise_affine={self.elementwise_affine}")
-
-
-def _sizes(shape: int | Sequence[int]) -> tuple[int, ...]:
-    return (int(shape),) if hasattr(shape, "__index__") else tuple(shape)     # type: ignore
 
 
 class GroupNorm(_Affine):
@@ -126,11 +125,13 @@ class GroupNorm(_Affine):
     ) -> None:
         super().__init__()
         _core.check_device(device)
-        if num_groups < 1 or num_channels % num_groups:
+        num_groups = need_int("group_norm", "num_groups", num_groups)
+        num_channels = need_int("group_norm", "num_channels", num_channels)
+        if num_groups < 1 or num_channels < 0 or num_channels % num_groups:
             raise ValueError(f"group_norm: num_groups: got {num_groups} for {num_channels} "
                              "channels; need a divisor of the channels")
         self.num_groups, self.num_channels = num_groups, num_channels
-        self.eps, self.affine = eps, affine
+        self.eps, self.affine = need_number("group_norm", "eps", eps), affine
         _affine(self, (num_channels,), affine, affine and bias, dtype)
         self.reset_parameters()
 
@@ -160,7 +161,11 @@ class _Running(_Affine):
     ) -> None:
         super().__init__()
         _core.check_device(device)
-        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        num_features = need_int(self.kind, "num_features", num_features)
+        if num_features < 0:
+            raise ShapeError(f"{self.kind}: num_features: got {num_features}; need 0 or more")
+        self.num_features, self.eps = num_features, need_number(self.kind, "eps", eps)
+        self.momentum = None if momentum is None else need_number(self.kind, "momentum", momentum)
         self.affine, self.track_running_stats = affine, track_running_stats
         _affine(self, (num_features,), affine, affine and bias, dtype)
         for name, shape, kind in (("running_mean", (num_features,), dtype),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from operator import index
 from typing import Any
 
@@ -24,6 +25,35 @@ def need_int(op: str, name: str, value: Any) -> int:
         return index(value)
     except TypeError:
         raise DTypeError(f"{op}: {name}: got {value!r}; need an integer") from None
+
+
+def need_number(op: str, name: str, value: Any) -> float:
+    """A real number as a float."""
+    if type(value) is float:
+        return value
+    try:
+        if not isinstance(value, (str, bytes, bytearray)):
+            return float(value)
+    except (OverflowError, TypeError, ValueError):
+        pass
+    raise DTypeError(f"{op}: {name}: got {value!r}; need a number")
+
+
+def need_sizes(op: str, name: str, value: Any) -> tuple[int, ...]:
+    """One integer, or a sequence of them."""
+    if hasattr(value, "__index__") and getattr(value, "ndim", 0) == 0:
+        return (need_int(op, name, value),)
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
+        raise DTypeError(f"{op}: {name}: got {value!r}; need integers")
+    return tuple(need_int(op, name, v) for v in value)
+
+
+def need_word(op: str, name: str, value: Any, words: Iterable[str | None]) -> Any:
+    """One of these words."""
+    words = tuple(words)
+    if not (value is None or isinstance(value, str)) or value not in words:
+        raise ValueError(f"{op}: {name}: got {value!r}; need one of {', '.join(map(repr, words))}")
+    return value
 
 
 def need_probability(op: str, p: Any) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from .. import _core
 from .._core import Tensor, add_method, as_tensor, elements, view
 from ..errors import ShapeError
-from .checks import need_int
+from .checks import need_int, need_sizes, need_word
 from .creation import arange, full, zeros
 from .indexing import gather, index_select, narrow, scatter
 from .linear import matmul
@@ -274,12 +274,11 @@ def pad(
         >>> F.pad(fastnn.tensor([1.0, 2.0, 3.0]), (1, 2)).tolist()
         [0.0, 1.0, 2.0, 3.0, 0.0, 0.0]
     """
-    x, widths = as_tensor(input), [need_int("pad", "pad", w) for w in pad]
+    x, widths = as_tensor(input), need_sizes("pad", "pad", pad)
     if len(widths) % 2 or len(widths) > 2 * x.ndim:
-        raise ShapeError(f"pad: pad: got {tuple(pad)} for {x.shape}; need two numbers for each "
+        raise ShapeError(f"pad: pad: got {widths} for {x.shape}; need two numbers for each "
                          "of the last axes")
-    if mode not in _PADDED:
-        raise ValueError(f"pad: mode: got {mode!r}; need one of {', '.join(map(repr, _PADDED))}")
+    need_word("pad", "mode", mode, _PADDED)
     if mode != "constant" and value:
         raise ValueError(f"pad: value: got {value} for mode {mode!r}; need None")
     for k in range(len(widths) // 2):

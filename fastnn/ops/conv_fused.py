@@ -6,7 +6,7 @@ from typing import Any
 
 from .._core import OPS, Tensor, as_tensor, call, channels_last, from_channels_last
 from ..errors import ShapeError
-from .checks import need_float32
+from .checks import need_float32, need_number
 from .conv import record_of_images
 
 __all__ = ["conv2d_act", "conv2d_norm"]
@@ -20,7 +20,7 @@ _ACTIVATIONS: dict[str | None, tuple[int, tuple[float, ...]]] = {
 
 
 def _activation(op: str, name: str | None) -> tuple[int, tuple[float, ...]]:
-    if name not in _ACTIVATIONS:
+    if not (name is None or isinstance(name, str)) or name not in _ACTIVATIONS:
         names = ", ".join(repr(n) for n in _ACTIVATIONS if n)
         raise ValueError(f"{op}: activation: got {name!r}; need None or one of {names}")
     return _ACTIVATIONS[name]
@@ -95,4 +95,4 @@ def conv2d_norm(
         if v.shape != shape[3:]:
             raise ShapeError(f"{op}: {name}: got shape {v.shape}; need {shape[3:]}")
     return from_channels_last(call(CONV2D_NORM, (*inputs, *vectors.values()), (shape, shape[3:]),
-                                   (*dim, act), (*limits, eps), 1))
+                                   (*dim, act), (*limits, need_number(op, "eps", eps)), 1))

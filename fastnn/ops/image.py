@@ -20,7 +20,7 @@ from .._core import (
     is_channels_last,
 )
 from ..errors import LimitError, ShapeError
-from .checks import need_float32, need_int, need_probability
+from .checks import need_float32, need_int, need_number, need_probability
 from .conv import sizes
 from .creation import full
 from .random import dropout
@@ -58,7 +58,7 @@ def interpolate(
     if x.ndim not in (3, 4):
         raise ShapeError(f"interpolate: input: got shape {x.shape}; need (N, C, L) or (N, C, H, W)")
     linear = "linear" if x.ndim == 3 else "bilinear"
-    if mode not in ("nearest", linear):
+    if not isinstance(mode, str) or mode not in ("nearest", linear):
         raise ValueError(f"interpolate: mode: got {mode!r} for {x.ndim} axes; need 'nearest' or "
                          f"{linear!r}")
     if align_corners is not None and mode == "nearest":
@@ -90,14 +90,16 @@ def _target(
         raise ValueError(f"interpolate: got size {size} and scale_factor {factor}; need one of "
                          "them")
     given = size if factor is None else factor
-    each = list(given) if isinstance(given, Sequence) else [given] * len(sides)
+    several = isinstance(given, Sequence) and not isinstance(given, str)
+    each = list(given) if several else [given] * len(sides)
     if len(each) != len(sides):
         raise ShapeError(f"interpolate: size: got {given}; need one number, or {len(sides)}")
     if factor is None:
         sizes = [need_int("interpolate", "size", s) for s in each]
-    elif not all(math.isfinite(f) and f > 0 for f in each):
-        raise ShapeError(f"interpolate: scale_factor: got {factor}; need positive numbers")
     else:
+        each = [need_number("interpolate", "scale_factor", f) for f in each]
+        if not all(math.isfinite(f) and f > 0 for f in each):
+            raise ShapeError(f"interpolate: scale_factor: got {factor}; need positive numbers")
         sizes = [math.floor(s * f) for s, f in zip(sides, each, strict=True)]
     if min(sizes) < 1 or max(*sizes, *sides) > 2**24:
         raise ShapeError(f"interpolate: size: got {tuple(sizes)}; need 1 to 2**24")

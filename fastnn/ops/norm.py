@@ -19,7 +19,7 @@ from .._core import (
     is_channels_last,
 )
 from ..errors import DTypeError, ShapeError
-from .checks import need_float32, need_int
+from .checks import need_float32, need_int, need_number, need_sizes
 
 __all__ = [
     "add_layer_norm", "add_rms_norm", "batch_norm", "group_norm", "instance_norm", "layer_norm",
@@ -66,7 +66,8 @@ def layer_norm(
     """
     x, w, b, rows, n = _rows("layer_norm", input, normalized_shape, weight, bias)
     dim = (rows, 1, n, 1, weight is not None, bias is not None)
-    return call(LAYER_NORM, (x, w, b), (x.shape, (rows,), (rows,)), dim, (eps,), 2)
+    f = (need_number("layer_norm", "eps", eps),)
+    return call(LAYER_NORM, (x, w, b), (x.shape, (rows,), (rows,)), dim, f, 2)
 
 
 def add_layer_norm(
@@ -88,7 +89,8 @@ def add_layer_norm(
     r = _residual("add_layer_norm", residual, x)
     dim = (rows, 1, n, 1, weight is not None, bias is not None)
     shapes = (x.shape, x.shape, (rows,), (rows,))
-    return call(ADD_LAYER_NORM, (x, r, w, b), shapes, dim, (eps,), 2)
+    f = (need_number("add_layer_norm", "eps", eps),)
+    return call(ADD_LAYER_NORM, (x, r, w, b), shapes, dim, f, 2)
 
 
 def rms_norm(
@@ -109,7 +111,8 @@ def rms_norm(
         [1.0, -1.0]
     """
     x, w, _, rows, n = _rows("rms_norm", input, normalized_shape, weight, None)
-    dim, f = (rows, 1, n, 1, weight is not None), (_EPS32 if eps is None else eps,)
+    dim = (rows, 1, n, 1, weight is not None)
+    f = (_EPS32 if eps is None else need_number("rms_norm", "eps", eps),)
     return call(RMS_NORM, (x, w), (x.shape, (rows,)), dim, f, 1)
 
 
@@ -123,7 +126,8 @@ def add_rms_norm(
     """
     x, w, _, rows, n = _rows("add_rms_norm", input, normalized_shape, weight, None)
     r = _residual("add_rms_norm", residual, x)
-    dim, f = (rows, 1, n, 1, weight is not None), (_EPS32 if eps is None else eps,)
+    dim = (rows, 1, n, 1, weight is not None)
+    f = (_EPS32 if eps is None else need_number("add_rms_norm", "eps", eps),)
     return call(ADD_RMS_NORM, (x, r, w), (x.shape, x.shape, (rows,)), dim, f, 1)
 
 
@@ -139,10 +143,8 @@ def _rows(
     shape = x.shape
     if type(normalized_shape) is tuple:
         last = normalized_shape
-    elif hasattr(normalized_shape, "__index__"):
-        last = (need_int(op, "normalized_shape", normalized_shape),)
     else:
-        last = tuple(normalized_shape)      # type: ignore[arg-type]
+        last = need_sizes(op, "normalized_shape", normalized_shape)
     rank = len(shape) - len(last)
     if not last or rank < 0 or shape[rank:] != last:
         need = "".join(f", {s}" for s in last)
@@ -189,7 +191,8 @@ def group_norm(
     if n * c // groups * prod(rest) == 1:
         raise ShapeError(f"group_norm: input: got one value per group, input {x.shape} in {groups} "
                          "groups; need more")
-    return _group_norm(x, groups, w, b, weight is not None, bias is not None, eps)
+    return _group_norm(x, groups, w, b, weight is not None, bias is not None,
+                       need_number("group_norm", "eps", eps))
 
 
 def _group_norm(
@@ -223,6 +226,7 @@ def instance_norm(
     x, w, b = _by_channel(op, input, weight, bias)
     n, c, *rest = x.shape
     mean, var, _ = _running(op, running_mean, running_var, None, c)
+    momentum, eps = need_number(op, "momentum", momentum), need_number(op, "eps", eps)
     if not use_input_stats:
         if running_mean is None:
             raise ValueError(f"{op}: running_mean: got None; need running statistics where "
@@ -234,7 +238,7 @@ def instance_norm(
     if prod(rest) == 1:
         raise ShapeError(f"{op}: input: got one value per channel, input {x.shape}; need more")
     if running_mean is not None and x.numel():
-        _move_running(x, mean, var, float(momentum))
+        _move_running(x, mean, var, momentum)
     return _group_norm(x, c, w, b, weight is not None, bias is not None, eps)
 
 
@@ -285,6 +289,9 @@ def _batch_norm(
     """batch_norm; count, if given, goes up by one in training; momentum None means 1 / count."""
     x, w, b = _by_channel("batch_norm", input, weight, bias)
     relu = _relu("batch_norm", activation)
+    eps = need_number("batch_norm", "eps", eps)
+    if momentum is not None:
+        momentum = need_number("batch_norm", "momentum", momentum)
     r = None if residual is None else _residual("batch_norm", residual, x)
     n, c, *rest = x.shape
     length = prod(rest)
@@ -366,6 +373,6 @@ def _running(
 
 
 def _relu(op: str, activation: str | None) -> bool:
-    if activation not in (None, "relu"):
+    if activation is not None and (not isinstance(activation, str) or activation != "relu"):
         raise ValueError(f"{op}: activation: got {activation!r}; need None or 'relu'")
     return activation is not None

@@ -53,7 +53,7 @@ def _geometry(
     ceil_mode: bool,
 ) -> list[tuple[int, ...]]:
     """kernel, outputs, stride, padding, dilation along each axis."""
-    rank = len(size)
+    rank, ceil_mode = len(size), bool(ceil_mode)
     taps = sizes(op, "kernel_size", kernel, rank, 1)
     steps = taps if stride is None else sizes(op, "stride", stride, rank, 1)
     pad = sizes(op, "padding", padding, rank, 0)
