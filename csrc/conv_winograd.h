@@ -114,31 +114,88 @@ static float winograd_tap(const winograd_weight *k, int64_t row, int64_t inner, 
 {
     const int64_t y = i / k->size * k->stride + row / inner % k->stride;
     const int64_t x = i % k->size * k->stride + row / inner / k->stride;
-    const int64_t tap = y * k->taps[1] + x, last = k->taps[0] * k->taps[1] - 1;
+    const int64_t tap = y * k->taps[1] + x;
     if (y >= k->taps[0] || x >= k->taps[1]) return 0.0f;
-    return k->w[j * k->ld + row % inner * k->step + (k->turned ? last - tap : tap)];
+    return k->w[j * k->ld + row % inner * k->step + tap];
+}
+
+/* u[i * size] = element i of the transform of n by n taps, which lie GEMM_PANEL_W apart, for a panel
+ * of columns. */
+VEC void winograd_transform(const float *taps, const int n, int turned, float *u, int64_t size)
+{
+    for (int j = 0; j < GEMM_PANEL_W; j += FNN_LANES) {
+        vf g[16], half[24], all[36];
+        for (int i = 0; i < n * n; i++)
+            g[i] = vf_load(taps + (turned ? n * n - 1 - i : i) * GEMM_PANEL_W + j);
+        for (int i = 0; i < n; i++)
+            if (n == 3) winograd_kernel(g + i, n, half + i, n);
+            else winograd_gradient(g + i, n, half + i, n);
+        for (int i = 0; i < 6; i++)
+            if (n == 3) winograd_kernel(half + n * i, 1, all + 6 * i, 1);
+            else winograd_gradient(half + n * i, 1, all + 6 * i, 1);
+#pragma GCC unroll 36
+        for (int i = 0; i < 36; i++) vf_store(u + i * size + j, all[i]);
+    }
+}
+
+#define WINOGRAD_ROWS 64      /* rows whose taps are gathered at once */
+
+/* u = transformed kernels of 3 by 3, rows o0.. of a panel of n columns from j0 on: 36 matrices `size`
+ * apart.  Columns that do not exist are 0. */
+static void winograd_kernels(float *u, int64_t size, const winograd_weight *k, int64_t j0, int64_t n,
+                             int64_t o0, int64_t rows)
+{
+    float taps[WINOGRAD_ROWS * 9 * GEMM_PANEL_W];
+    for (int64_t o = 0; o < rows; o += WINOGRAD_ROWS) {
+        const int64_t most = gemm_min(rows - o, WINOGRAD_ROWS), run = k->step == 9 ? most : 1;
+        for (int64_t j = 0; j < GEMM_PANEL_W; j += SQ)
+            for (int64_t r = 0; r < most; r += run) {
+                const int64_t first = gemm_min(j, n - 1);
+                const float *row[SQ];
+                gemm_row_pointers(row, k->w + (j0 + first) * k->ld + (o0 + o + r) * k->step, k->ld,
+                                  n - first);
+                conv_gather(taps + 9 * r * GEMM_PANEL_W + j, GEMM_PANEL_W, row, 9 * run);
+            }
+        for (int64_t p = 0; n < GEMM_PANEL_W && p < 9 * most; p++)
+            memset(taps + p * GEMM_PANEL_W + n, 0, (size_t)(GEMM_PANEL_W - n) * sizeof *taps);
+        for (int64_t r = 0; r < most; r++)
+            winograd_transform(taps + 9 * r * GEMM_PANEL_W, 3, k->turned, u + (o + r) * GEMM_PANEL_W, size);
+    }
+}
+
+/* Fetches one of WINOGRAD_ASKS parts of what winograd_kernels is to read. */
+#define WINOGRAD_ASKS 32
+static void winograd_ask(const winograd_weight *k, int64_t j0, int64_t n, int64_t o0, int64_t rows,
+                         int part)
+{
+    const int64_t lines = k->step == 9 ? n : rows, size = 9 * (k->step == 9 ? rows : n);
+    const int64_t ld = k->step == 9 ? k->ld : k->step, end = lines * (part + 1) / WINOGRAD_ASKS;
+    for (int64_t i = lines * part / WINOGRAD_ASKS; i < end; i++)
+        for (int64_t p = 0; p < size; p += 16)
+            __builtin_prefetch(k->w + j0 * k->ld + o0 * k->step + i * ld + p, 0, 2);
 }
 
 /* inner: rows of w. */
 static void winograd_pack(float *u, const winograd_weight *k, int64_t columns, int64_t inner)
 {
-    const int64_t rows = inner * k->stride * k->stride;
+    const int64_t rows = inner * k->stride * k->stride, blocks = gemm_ceil(rows, WINOGRAD_ROWS);
     const int64_t panels = gemm_ceil(columns, GEMM_PANEL_W), size = panels * rows * GEMM_PANEL_W;
-    const int n = k->size;
     FNN_FOR
-    for (int64_t t = 0; t < panels * rows; t++) {
-        const int64_t j0 = t / rows * GEMM_PANEL_W;
-        float kernel[16][GEMM_PANEL_W] = {{0}};
-        for (int64_t j = 0; j < gemm_min(GEMM_PANEL_W, columns - j0); j++)
-            for (int i = 0; i < n * n; i++)
-                kernel[i][j] = winograd_tap(k, t % rows, inner, j0 + j, i);
-        for (int j = 0; j < GEMM_PANEL_W; j += FNN_LANES) {
-            vf g[16], half[24], all[36];
-            for (int i = 0; i < n * n; i++) g[i] = vf_load(kernel[i] + j);
-            for (int i = 0; i < n; i++) (n == 3 ? winograd_kernel : winograd_gradient)(g + i, n, half + i, n);
-            for (int i = 0; i < 6; i++)
-                (n == 3 ? winograd_kernel : winograd_gradient)(half + n * i, 1, all + 6 * i, 1);
-            for (int i = 0; i < 36; i++) vf_store(u + i * size + t * GEMM_PANEL_W + j, all[i]);
+    for (int64_t t = 0; t < panels * blocks; t++) {
+        const int64_t j0 = t / blocks * GEMM_PANEL_W, n = gemm_min(GEMM_PANEL_W, columns - j0);
+        const int64_t o0 = t % blocks * WINOGRAD_ROWS, o1 = gemm_min(o0 + WINOGRAD_ROWS, rows);
+        float *to = u + t / blocks * rows * GEMM_PANEL_W;
+        if (k->stride == 1) {
+            winograd_kernels(to + o0 * GEMM_PANEL_W, size, k, j0, n, o0, o1 - o0);
+            continue;
+        }
+        for (int64_t o = o0; o < o1; o++) {
+            float taps[16 * GEMM_PANEL_W] = {0};
+            for (int64_t j = 0; j < n; j++)
+                for (int i = 0; i < k->size * k->size; i++)
+                    taps[i * GEMM_PANEL_W + j] = winograd_tap(k, o, inner, j0 + j, i);
+            if (k->size == 3) winograd_transform(taps, 3, 0, to + o * GEMM_PANEL_W, size);
+            else winograd_transform(taps, 4, 0, to + o * GEMM_PANEL_W, size);
         }
     }
 }
@@ -268,7 +325,7 @@ static void winograd_run(const winograd *g, const fnn_scratch *s)
     const int64_t room = gemm_max(share, own) - WINOGRAD_BESIDES;
     float *v = share > own ? s->shared + share * fnn_team_rank() : s->local + GEMM_SCRATCH / 4;
     const int64_t most = gemm_max(gemm_min(room / winograd_room(g), WINOGRAD_MOST), 1);
-    const int64_t parts = gemm_ceil(all, most);
+    const int64_t team = fnn_team_size(), parts = gemm_ceil(gemm_ceil(all, most), team) * team;
     FNN_FOR
     for (int64_t t = 0; t < parts; t++) {
         const int64_t first = all * t / parts;

@@ -20,7 +20,7 @@
 enum { CONV_BIAS = 1, CONV_RESIDUAL = 2, CONV_TURNED = 4, CONV_WINOGRAD = 8,
        CONV_PLANES = 16,      /* x and its gradient are planes, (N, Ci, H, W)             */
        CONV_PLANES_OUT = 32,  /* and so are y, the residual and their gradients           */
-       CONV_WINOGRAD_BACK = 64 /* gradients by Winograd's transform, which y is too small for */ };
+       CONV_WINOGRAD_ONCE = 64 /* the same, kernels being transformed where they are used */ };
 
 typedef struct {
     int64_t n, size[2], ci, co, taps[2], out[2], stride[2], pad[2], dilation[2];
@@ -82,6 +82,13 @@ static int64_t conv_step(const conv_shape *v)
 /* Winograd: outputs of a tile across, from kernels of 3 taps or 4 across the blocks of a stride. */
 static int conv_tile_edge(const conv_shape *v) { return 7 - (int)gemm_ceil(v->taps[0], v->stride[0]); }
 
+static winograd_weight conv_kernels(const conv_shape *v, const float *w, int turned)
+{
+    return (winograd_weight){.w = w, .ld = turned ? v->area : v->k, .step = turned ? v->k : v->area,
+                             .taps = {v->taps[0], v->taps[1]}, .stride = v->stride[0],
+                             .size = 7 - conv_tile_edge(v), .turned = turned};
+}
+
 /* x: at the first channel of a group. */
 static conv_window conv_windows(const conv_shape *v, const float *x)
 {
@@ -116,8 +123,7 @@ static void pack_conv_fwd(const fnn_call *c, const fnn_scratch *s)
     float *y = c->buf[1];
     conv_place *place = (conv_place *)s->local;
     if (v.flags & CONV_WINOGRAD) {
-        const winograd_weight k = {.w = w, .ld = ld, .step = step, .taps = {v.taps[0], v.taps[1]},
-                                   .stride = v.stride[0], .size = 7 - conv_tile_edge(&v), .turned = turned};
+        const winograd_weight k = conv_kernels(&v, w, turned);
         winograd_pack(y, &k, columns, rows);
         return;
     }
@@ -145,8 +151,8 @@ static void pack_conv_fwd(const fnn_call *c, const fnn_scratch *s)
  * y[n,i,j,o] = b[o] + sum over kh, kw, q of x[n, i sh + kh dh - ph, j sw + kw dw - pw, q] w[o,q,kh,kw]
  * + r[n,i,j,o], x being 0 outside the image and q one of the channels of o's group.
  * x: (N,H,W,Ci), w: (Co,Ci/groups,KH,KW), b: (Co), r: (N,OH,OW,Co), p, t: pack_conv of w, forward and
- * turned; y: (N,OH,OW,Co).  b and r may be absent, t if the gradient of x is never wanted or
- * transforms w itself (CONV_WINOGRAD_BACK). */
+ * turned; y: (N,OH,OW,Co).  b and r may be absent, t if the gradient of x is never wanted, both p and t
+ * if kernels are transformed where they are used (CONV_WINOGRAD_ONCE). */
 
 /* to[j] (+)= from[j] for j < n. */
 VEC void conv_put(float *to, const float *from, int64_t n, int acc)
@@ -186,14 +192,16 @@ static void conv_forward(const fnn_call *c, float *y, const gemm_end *end, const
         else depthwise_run(c->buf[0], c->buf[4], b, y, v.n, a, v.co, 0, end, 0);
         return;
     }
-    if (v.flags & CONV_WINOGRAD) {
+    if (v.flags & (CONV_WINOGRAD | CONV_WINOGRAD_ONCE)) {
         const winograd g = {.x = c->buf[0], .panels = c->buf[4], .y = y, .end = *end,
                             .bias = v.flags & CONV_BIAS ? c->buf[2] : NULL, .n = v.n,
                             .h = v.size[0], .w = v.size[1], .c = v.ci, .oh = v.out[0],
                             .ow = v.out[1], .o = v.co, .top = -v.pad[0], .left = -v.pad[1],
                             .edge = conv_tile_edge(&v)};
         const conv_window windows = conv_windows(&v, g.x);
+        const winograd_weight k = conv_kernels(&v, c->buf[1], 0);
         if (v.stride[0] > 1) few_winograd(&windows, &g, v.stride[0], s);
+        else if (v.flags & CONV_WINOGRAD_ONCE) winograd_once(&g, &k, s);
         else winograd_run(&g, s);
         return;
     }
@@ -507,14 +515,17 @@ static void conv_gradients(const fnn_call *c, int summed, const fnn_scratch *s)
             planes_weights(x, dy, c->grad[1], v.n, a, v.co, c->acc >> 1 & 1, s);
         else depthwise_weights(x, dy, c->grad[1], v.n, a, v.co, c->acc >> 1 & 1, s);
     }
-    const int winograd_any = v.flags & (CONV_WINOGRAD | CONV_WINOGRAD_BACK) && v.stride[0] == 1;
+    const int winograd_any = v.flags & (CONV_WINOGRAD | CONV_WINOGRAD_ONCE) && v.stride[0] == 1;
     const int winograd_x = winograd_any && c->grad[0];
     if (winograd_x) {
         const winograd g = {.x = dy, .panels = turned, .y = c->grad[0], .n = v.n, .h = v.out[0],
                             .w = v.out[1], .c = v.co, .oh = v.size[0], .ow = v.size[1], .o = v.ci,
                             .top = v.pad[0] - 2, .left = v.pad[1] - 2, .edge = 4, .acc = c->acc & 1};
         if (v.flags & CONV_WINOGRAD) winograd_run(&g, s);
-        else winograd_once(&g, c->buf[1], v.area, v.k, 1, s);
+        else {
+            const winograd_weight k = conv_kernels(&v, c->buf[1], 1);
+            winograd_once(&g, &k, s);
+        }
     }
     for (int64_t g = 0; c->grad[0] && !winograd_x && g < groups; g++)
         if (conv_is_few(&v))

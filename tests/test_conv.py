@@ -163,19 +163,28 @@ def test_an_image_alone_has_its_bits_with_winograd_too() -> None:
         assert alone.tobytes() == together[i : i + 1].tobytes()
 
 
-def test_gradients_of_an_image_alone_have_its_bits_where_kernels_are_transformed_anew(
+def test_an_image_alone_has_its_bits_and_gradients_where_kernels_are_transformed_anew(
         monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fastnn.ops.conv, "_CACHED", 0)
     x, w, seed = randn(70, 66, 4, 4), randn(40, 66, 3, 3), randn(70, 40, 4, 4)
 
-    def gradient(rows: slice) -> np.ndarray:
+    def both(rows: slice) -> np.ndarray:
         images = x[rows].detach().requires_grad_()
-        F.conv2d(images, w, padding=1).backward(seed[rows])
-        return images.grad.numpy()
+        y = F.conv2d(images, w, padding=1)
+        y.backward(seed[rows])
+        return np.concatenate([y.detach().numpy(), images.grad.numpy()], 1)
 
-    together = gradient(slice(70))
+    together = both(slice(70))
     for i in (0, 13, 34, 69):
-        assert gradient(slice(i, i + 1)).tobytes() == together[i : i + 1].tobytes()
+        assert both(slice(i, i + 1)).tobytes() == together[i : i + 1].tobytes()
+
+
+def test_kernels_transformed_where_they_are_used_give_the_bits_of_panels(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    x, w, b = randn(3, 70, 9, 6), randn(97, 70, 3, 3), randn(97)
+    panels = F.conv2d(x, w, b, padding=1).numpy()
+    monkeypatch.setattr(fastnn.ops.conv, "_CACHED", 0)
+    assert F.conv2d(x, w, b, padding=1).numpy().tobytes() == panels.tobytes()
 
 
 def test_gradient_without_that_of_the_input() -> None:

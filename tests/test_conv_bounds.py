@@ -26,7 +26,7 @@ from fastnn.nn import functional as F
 
 U = 2.0**-24
 WINOGRAD = 8                                    # a flag of a record, see fastnn/ops/conv.py
-BACK = 64                                       # gradients only
+ONCE = 64                                       # the same, without panels
 LINEAR = [c for c in CONV + TRANSPOSED + POOL
           if c.op in ("conv2d", "conv_transpose2d", "avg_pool2d")]
 
@@ -174,11 +174,11 @@ SHAPES = [((2, 32, 9, 6), 33, 0), ((3, 40, 8, 8), 64, 1), ((1, 37, 5, 14), 70, 2
           ((5, 70, 11, 13), 65, 1)]
 
 
-@pytest.mark.parametrize("flag", [WINOGRAD, BACK], ids=["packed", "once"])
+@pytest.mark.parametrize("flag", [WINOGRAD, ONCE], ids=["packed", "once"])
 @pytest.mark.parametrize("shape,outputs,padding", SHAPES, ids=str)
 def test_winograd(shape: tuple, outputs: int, padding: int, flag: int,
                   monkeypatch: pytest.MonkeyPatch) -> None:
-    if flag == BACK:
+    if flag == ONCE:
         monkeypatch.setattr(fastnn.ops.conv, "_CACHED", 0)
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal(shape), rng.standard_normal((outputs, shape[1], 3, 3))

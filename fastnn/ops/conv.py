@@ -27,7 +27,7 @@ CONV2D, PACK_CONV = OPS["conv2d"], OPS["pack_conv"]
 CONV_TRANSPOSE2D = OPS["conv_transpose2d"]
 _ABSENT = _core.empty((0,))
 _CACHED = 1 << 17               # weights whose 36 transformed ones stay in a cache of 32 MB
-_TURNED, _WINOGRAD, _WINOGRAD_BACK = 4, 8, 64
+_TURNED, _WINOGRAD, _WINOGRAD_ONCE = 4, 8, 64
 _PLANES, _PLANES_OUT = 16, 32
 _MOST = 1 << 31                 # no stride, padding or dilation goes beyond
 _MOST_TAPS, _MOST_CHANNELS = 1 << 17, 1 << 17
@@ -161,8 +161,8 @@ def _by_winograd(
     stride: tuple[int, ...], dilation: tuple[int, ...],
 ) -> int:
     """The flag of what the transform pays for, 0 for nothing. It does not ask for the number of
-    images: one alone has the bits it has in a batch. 36 matrices that do not fit the caches must
-    serve some tiles of an image; gradients, which are those of batches, transform kernels anew."""
+    images: one alone has the bits it has in a batch. 36 matrices that do not fit the caches, or
+    serve few tiles, are made where they are used."""
     if taps != [3, 3] or stride != (1, 1) or dilation != (1, 1) or groups != 1:
         return 0
     if min(inner, outputs) < 32 or max(inner, outputs) > 2048 or min(out) < 2:
@@ -170,7 +170,7 @@ def _by_winograd(
     tiles = -(-out[0] // 4) * -(-out[1] // 4)
     if inner * outputs <= _CACHED or tiles >= 16:
         return _WINOGRAD
-    return _WINOGRAD_BACK if 8 * tiles <= out[0] * out[1] else 0    # saves half of the products
+    return _WINOGRAD_ONCE if 8 * tiles <= out[0] * out[1] else 0    # saves half of the products
 
 
 def _by_winograd_of_blocks(
@@ -248,13 +248,13 @@ def record_of(
             shape = (36, -(-outputs // 32), rows, 32)
             dim = (*of_weight, *stride, 0, 0, 1, 1, flags)
     panels = turned = _ABSENT
-    if not planes & _PLANES_OUT:
+    if not (planes & _PLANES_OUT or flags & _WINOGRAD_ONCE):
         panels = packed(PACK_CONV, w, shape, dim)
         if panels is None:
             panels = call(PACK_CONV, (w,), (shape,), dim)
     if depthwise:
         turned = panels
-    elif x.requires_grad and grad_enabled() and not (planes or few or flags & _WINOGRAD_BACK):
+    elif x.requires_grad and grad_enabled() and not (planes or few or flags & _WINOGRAD_ONCE):
         shape = (groups, -(-inner // 32), area * (outputs // groups), 32)
         if flags & _WINOGRAD:
             shape = (36, -(-inner // 32), outputs, 32)

@@ -5,6 +5,7 @@ import numpy as np
 from fastnn.nn import functional as F
 
 from . import Case, randn
+from .conv import uncached
 
 # Name, options, shapes of x, w, b and of the result.
 PATHS = (
@@ -45,6 +46,14 @@ def norm(name, options):
         x, w, mean, var, gain, shift, b, activation=name, residual=r, **options)
 
 
+def once(run):
+    """Kernels transformed where they are used."""
+    def with_kernels(*operands):
+        with uncached():
+            return run(*operands)
+    return with_kernels
+
+
 def every():
     for name, options, *shapes in PATHS:
         for activation in ("relu", "relu6", "tanh", "sigmoid", None):
@@ -57,6 +66,10 @@ def every():
         yield Case("conv2d_act", act("tanh", options), operands(*shapes), name, big=True, **room)
         yield Case("conv2d_norm", norm(None, options), operands(*shapes, norm=True), name, big=True,
                    grad=False, **room)
+    yield Case("conv2d_act", once(act("tanh", options)), operands(*shapes), "winograd-once",
+               big=True, **room)
+    yield Case("conv2d_norm", once(norm("relu", options)), operands(*shapes, norm=True),
+               "winograd-once", big=True, grad=False, **room)
 
 
 CASES = [
