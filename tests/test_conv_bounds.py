@@ -13,6 +13,7 @@ from math import prod
 
 import numpy as np
 import pytest
+from bounds import U, assert_within, each_isa, gamma
 from cases import Case
 from cases.conv import CASES as CONV
 from cases.conv_transpose import CASES as TRANSPOSED
@@ -24,24 +25,10 @@ import fastnn
 from fastnn import _core
 from fastnn.nn import functional as F
 
-U = 2.0**-24
 WINOGRAD = 8                                    # a flag of a record, see fastnn/ops/conv.py
 ONCE = 64                                       # the same, without panels
 LINEAR = [c for c in CONV + TRANSPOSED + POOL
           if c.op in ("conv2d", "conv_transpose2d", "avg_pool2d")]
-
-
-def gamma(d: float) -> float:
-    return d * U / (1 - d * U)
-
-
-def assert_within(got: np.ndarray, want: np.ndarray, size: np.ndarray, depth: int, what: str,
-                  ) -> None:
-    """size: the sums of magnitudes; one rounding more stores the result."""
-    error, size = np.abs(np.asarray(got, np.float64) - want), np.broadcast_to(size, want.shape)
-    assert (error <= gamma(depth + 1) * size).all(), what
-    rms, allowed = (np.sqrt((a**2).mean()) if a.size else 0.0 for a in (error, size))
-    assert rms <= 2 * np.sqrt(depth + 1) * U * allowed, what
 
 
 def test_a_missing_product_of_4096_is_found() -> None:
@@ -49,14 +36,6 @@ def test_a_missing_product_of_4096_is_found() -> None:
     assert_within(a.sum(1), a.sum(1), a.sum(1), 4096, "nothing is missing")
     with pytest.raises(AssertionError, match="one is missing"):
         assert_within(a[:, 1:].sum(1), a.sum(1), a.sum(1), 4096, "one is missing")
-
-
-def each_isa() -> Iterator[str]:
-    active = _core.isa()
-    for isa in _core.isa_names():
-        _core.select_isa(isa)
-        yield isa
-    _core.select_isa(active)
 
 
 # ---------------------------------------------------------------- sums of products
