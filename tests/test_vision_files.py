@@ -238,10 +238,12 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path):
 
 def test_the_limit_of_memory_holds_before_unpacking(tmp_path):
     Image.new("L", (4000, 4000)).save(tmp_path / "a.png")
+    taken = fastnn.zeros(20_000_000)
     fastnn.limits.set_max_bytes(fastnn.live_bytes() + 2**20)
     try:
         with pytest.raises(MemoryError, match="4000 x 4000 pixels, 64000000 bytes; need"):
             read_image(tmp_path / "a.png")
+        assert taken.numel() == 20_000_000
     finally:
         fastnn.limits.set_max_bytes(0)
 

@@ -57,10 +57,10 @@ def open_image(name: str, path: str | PathLike[str], mode: str) -> Any:
         raise OSError(f"{where}: got no regular file; need a picture file")
     try:
         with open(path, "rb") as f, image.open(f, formats=FORMATS) as file:
-            size, limit = 4 * file.width * file.height, limits.max_bytes()
-            if 0 < limit < size:
+            size, room = 4 * file.width * file.height, limits.max_bytes() - _core.live_bytes()
+            if limits.max_bytes() and room < size:
                 raise MemoryError(f"{where}: got {file.width} x {file.height} pixels, {size} "
-                                  f"bytes; need {limit} at most")
+                                  f"bytes; need {max(room, 0)} at most")
             if file.mode == "F" or file.mode == "I" and file.format not in ("PNG", "PPM"):
                 raise DTypeError(f"{where}: got pixels of Pillow's mode {file.mode!r}; need 8 or "
                                  "16 bits for each channel: scale them and save as PNG")
