@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,28 +10,32 @@ import numpy as np
 Arrays = list[Any]
 
 
-def _axis(table: np.ndarray, weight: np.ndarray, n: int) -> np.ndarray:
-    """The matrix (outputs, n) of interpolation along one axis."""
-    m = np.zeros((len(weight), n), weight.dtype)
-    at = np.arange(len(weight))
-    np.add.at(m, (at, table.reshape(2, -1)[0]), 1 - weight)
-    np.add.at(m, (at, table.reshape(2, -1)[1]), weight)
-    return m
+def _taps(ins: Arrays) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Rows (OH, 1), columns (OW) and weights (OH, OW, 1) of the four pixels seen by each output."""
+    _, rows, v, columns, u = ins
+    for row, down in zip(rows.reshape(2, -1), (1 - v, v), strict=True):
+        for column, across in zip(columns.reshape(2, -1), (1 - u, u), strict=True):
+            yield row[:, None], column, (down[:, None] * across)[..., None]
 
 
 def interpolate(ins: Arrays, dim: list[int], f: list[float]) -> tuple[Any, ...]:
-    outer, h, w, inner = dim[:4]
-    v, u = _axis(ins[1], ins[2], h), _axis(ins[3], ins[4], w)
-    return (np.einsum("ih,jw,ohwc->oijc", v, u, ins[0].reshape(outer, h, w, inner)),)
+    outer, h, w, inner, rows, columns = dim[:6]
+    x = ins[0].reshape(outer, h, w, inner)
+    y = np.zeros((outer, rows, columns, inner), x.dtype)
+    for row, column, weight in _taps(ins):          # a NaN without weight is not seen
+        y += weight * np.where(weight == 0, 0, x[:, row, column])
+    return (y,)
 
 
 def interpolate_grad(
     ins: Arrays, outs: Arrays, gouts: Arrays, want: list[bool], dim: list[int], f: list[float]
 ) -> Arrays:
     outer, h, w, inner, rows, columns = dim[:6]
-    v, u = _axis(ins[1], ins[2], h), _axis(ins[3], ins[4], w)
     dy = gouts[0].reshape(outer, rows, columns, inner)
-    return [np.einsum("ih,jw,oijc->ohwc", v, u, dy), None, None, None, None]
+    dx = np.zeros((outer, h, w, inner), dy.dtype)
+    for row, column, weight in _taps(ins):
+        np.add.at(dx, (slice(None), row, column), weight * np.where(weight == 0, 0, dy))
+    return [dx, None, None, None, None]
 
 
 def _windows(x: np.ndarray, dim: list[int]) -> np.ndarray:
