@@ -34,7 +34,8 @@ def interpolate_grad(
     dy = gouts[0].reshape(outer, rows, columns, inner)
     dx = np.zeros((outer, h, w, inner), dy.dtype)
     for row, column, weight in _taps(ins):
-        np.add.at(dx, (slice(None), row, column), weight * np.where(weight == 0, 0, dy))
+        seen: Any = slice(None), row, column
+        np.add.at(dx, seen, weight * np.where(weight == 0, 0, dy))
     return [dx, None, None, None, None]
 
 
