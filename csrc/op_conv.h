@@ -494,69 +494,87 @@ static void conv_weight_gradient(const conv_shape *v, const float *x, const floa
     if (p.slabs > 1) conv_add_slabs(v, &p, dw, acc, s);
 }
 
+/* ---- gradients, however they are computed ---- */
+
+static int conv_winograd_gradients(const conv_shape *v)
+{
+    return v->flags & (CONV_WINOGRAD | CONV_WINOGRAD_ONCE) && v->stride[0] == 1;
+}
+
+/* turned: pack_conv of w. */
+static void conv_dx(const conv_shape *v, const float *dy, const float *w, const float *turned,
+                    float *dx, int acc, const fnn_scratch *s)
+{
+    if (conv_is_depthwise(v)) {
+        depthwise_axis a[2];
+        conv_axes(v, a, 1);
+        if (v->flags & CONV_PLANES) planes_run(dy, w, NULL, dx, v->n, a, v->co, acc, 1);
+        else depthwise_run(dy, turned, NULL, dx, v->n, a, v->co, acc, &(gemm_end){0}, 1);
+        return;
+    }
+    if (conv_winograd_gradients(v)) {
+        const winograd g = {.x = dy, .panels = turned, .y = dx, .n = v->n, .h = v->out[0],
+                            .w = v->out[1], .c = v->co, .oh = v->size[0], .ow = v->size[1],
+                            .o = v->ci, .top = v->pad[0] - 2, .left = v->pad[1] - 2, .edge = 4,
+                            .acc = acc};
+        const winograd_weight k = conv_kernels(v, w, 1);
+        if (v->flags & CONV_WINOGRAD) winograd_run(&g, s);
+        else winograd_once(&g, &k, s);
+        return;
+    }
+    const int64_t packed = gemm_ceil(v->cg, GEMM_PANEL_W) * GEMM_PANEL_W * v->area * v->og;
+    for (int64_t g = 0; g < v->groups; g++, dy += v->og, w += v->og * v->k) {
+        float *to = dx + g * v->cg * conv_step(v);
+        if (conv_is_few(v)) {
+            conv_few_gradient(v, dy, w, to, acc, s);
+        } else if (v->flags & CONV_PLANES) {
+            const pointwise p = conv_pointwise(v);
+            pointwise_input(&p, dy, w, to, acc, s);
+        } else {
+            conv_input_gradient(v, dy, turned + g * packed, to, acc, s);
+        }
+    }
+}
+
+static void conv_dw(const conv_shape *v, const float *x, const float *dy, float *dw, int acc,
+                    const fnn_scratch *s)
+{
+    if (conv_is_depthwise(v)) {
+        depthwise_axis a[2];
+        conv_axes(v, a, 0);
+        if (v->flags & CONV_PLANES) planes_weights(x, dy, dw, v->n, a, v->co, acc, s);
+        else depthwise_weights(x, dy, dw, v->n, a, v->co, acc, s);
+        return;
+    }
+    if (conv_winograd_gradients(v)) {
+        const winograd g = {.x = x, .n = v->n, .h = v->size[0], .w = v->size[1], .c = v->ci,
+                            .oh = v->out[0], .ow = v->out[1], .o = v->co, .top = -v->pad[0],
+                            .left = -v->pad[1], .edge = 4, .acc = acc};
+        winograd_weights(&g, dy, dw, s);
+        return;
+    }
+    for (int64_t g = 0; g < v->groups; g++, dy += v->og, dw += v->og * v->k) {
+        const float *from = x + g * v->cg * conv_step(v);
+        if (v->flags & CONV_PLANES && conv_is_product(v)) {
+            const pointwise p = conv_pointwise(v);
+            pointwise_weights(&p, from, dy, dw, acc, s);
+        } else {
+            conv_weight_gradient(v, from, dy, dw, acc, s);
+        }
+    }
+}
+
 /* summed: db is there already. */
 static void conv_gradients(const fnn_call *c, int summed, const fnn_scratch *s)
 {
     const conv_shape v = conv_shape_of(c);
-    const float *x = c->buf[0], *turned = c->buf[5], *dy = c->grad[6];
-    const int64_t packed = gemm_ceil(v.cg, GEMM_PANEL_W) * GEMM_PANEL_W * v.area * v.og;
-    const int depthwise = conv_is_depthwise(&v), groups = depthwise ? 0 : (int)v.groups;
-    if (depthwise && c->grad[0]) {
-        depthwise_axis a[2];
-        conv_axes(&v, a, 1);
-        if (v.flags & CONV_PLANES)
-            planes_run(dy, c->buf[1], NULL, c->grad[0], v.n, a, v.co, c->acc & 1, 1);
-        else depthwise_run(dy, turned, NULL, c->grad[0], v.n, a, v.co, c->acc & 1, &(gemm_end){0}, 1);
-    }
-    if (depthwise && c->grad[1]) {
-        depthwise_axis a[2];
-        conv_axes(&v, a, 0);
-        if (v.flags & CONV_PLANES)
-            planes_weights(x, dy, c->grad[1], v.n, a, v.co, c->acc >> 1 & 1, s);
-        else depthwise_weights(x, dy, c->grad[1], v.n, a, v.co, c->acc >> 1 & 1, s);
-    }
-    const int winograd_any = v.flags & (CONV_WINOGRAD | CONV_WINOGRAD_ONCE) && v.stride[0] == 1;
-    const int winograd_x = winograd_any && c->grad[0];
-    if (winograd_x) {
-        const winograd g = {.x = dy, .panels = turned, .y = c->grad[0], .n = v.n, .h = v.out[0],
-                            .w = v.out[1], .c = v.co, .oh = v.size[0], .ow = v.size[1], .o = v.ci,
-                            .top = v.pad[0] - 2, .left = v.pad[1] - 2, .edge = 4, .acc = c->acc & 1};
-        if (v.flags & CONV_WINOGRAD) winograd_run(&g, s);
-        else {
-            const winograd_weight k = conv_kernels(&v, c->buf[1], 1);
-            winograd_once(&g, &k, s);
-        }
-    }
-    for (int64_t g = 0; c->grad[0] && !winograd_x && g < groups; g++)
-        if (conv_is_few(&v))
-            conv_few_gradient(&v, dy + g * v.og, (const float *)c->buf[1] + g * v.og * v.k,
-                              c->grad[0] + g * v.cg * conv_step(&v), c->acc & 1, s);
-        else if (v.flags & CONV_PLANES) {
-            const pointwise p = conv_pointwise(&v);
-            pointwise_input(&p, dy + g * v.og, (const float *)c->buf[1] + g * v.og * v.cg,
-                            c->grad[0] + g * v.cg * p.pixels, c->acc & 1, s);
-        } else
-            conv_input_gradient(&v, dy + g * v.og, turned + g * packed, c->grad[0] + g * v.cg,
-                                c->acc & 1, s);
-    const int winograd_w = winograd_any && c->grad[1];
-    if (winograd_w) {
-        const winograd g = {.x = x, .n = v.n, .h = v.size[0], .w = v.size[1], .c = v.ci,
-                            .oh = v.out[0], .ow = v.out[1], .o = v.co, .top = -v.pad[0],
-                            .left = -v.pad[1], .edge = 4, .acc = c->acc >> 1 & 1};
-        winograd_weights(&g, dy, c->grad[1], s);
-    }
-    for (int64_t g = 0; c->grad[1] && !winograd_w && g < groups; g++)
-        if (v.flags & CONV_PLANES && conv_is_product(&v)) {
-            const pointwise p = conv_pointwise(&v);
-            pointwise_weights(&p, x + g * v.cg * p.pixels, dy + g * v.og,
-                              c->grad[1] + g * v.og * v.cg, c->acc >> 1 & 1, s);
-        } else
-            conv_weight_gradient(&v, x + g * v.cg * conv_step(&v), dy + g * v.og,
-                                 c->grad[1] + g * v.og * v.k, c->acc >> 1 & 1, s);
-    if (c->grad[2] && v.flags & CONV_BIAS && v.flags & CONV_PLANES_OUT)
-        planes_sums(dy, v.n, v.co, v.out[0] * v.out[1], c->grad[2], c->acc >> 2 & 1);
-    else if (c->grad[2] && v.flags & CONV_BIAS && !summed)
-        column_sums(dy, v.pixels, v.co, c->grad[2], c->acc >> 2 & 1, s);
+    const float *x = c->buf[0], *w = c->buf[1], *turned = c->buf[5], *dy = c->grad[6];
+    float *db = v.flags & CONV_BIAS && !summed ? c->grad[2] : NULL;
+    if (c->grad[0]) conv_dx(&v, dy, w, turned, c->grad[0], c->acc & 1, s);
+    if (c->grad[1]) conv_dw(&v, x, dy, c->grad[1], c->acc >> 1 & 1, s);
+    if (db && v.flags & CONV_PLANES_OUT)
+        planes_sums(dy, v.n, v.co, v.out[0] * v.out[1], db, c->acc >> 2 & 1);
+    else if (db) column_sums(dy, v.pixels, v.co, db, c->acc >> 2 & 1, s);
     if (c->grad[3] && v.flags & CONV_RESIDUAL)
         conv_add(&v, dy, c->grad[3], c->acc >> 3 & 1);
 }
