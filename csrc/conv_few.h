@@ -135,8 +135,8 @@ VEC void few_tile_run(const few_tile *f, const int mr, const int nv, const int e
     }
 }
 
-/* Three by three taps over one channel: all weights stay in 18 of 32 registers, one window follows the
- * other, and their chains overlap without being woven into tiles. */
+/* Three by three taps over one channel: all weights stay in 18 of 32 registers, one window follows
+ * the other, and their chains overlap without being woven into tiles. */
 #define FEW_HOLDS (VEC_K == 1)
 
 /* f->tiles windows, one in each.  tap: in rows of neighbours, equally far apart. */
@@ -195,7 +195,10 @@ static void few_held_00(const few_tile *f) { few_held_run(f, 1, 0); }
 static void few_held_01(const few_tile *f) { few_held_run(f, FEW_NV, 0); }
 static void few_held_10(const few_tile *f) { few_held_run(f, 1, 1); }
 static void few_held_11(const few_tile *f) { few_held_run(f, FEW_NV, 1); }
-static const few_tile_fn few_held_fns[2][2] = {{few_held_00, few_held_01}, {few_held_10, few_held_11}};
+static const few_tile_fn few_held_fns[2][2] = {
+    {few_held_00, few_held_01},
+    {few_held_10, few_held_11},
+};
 
 /* ---- run ---- */
 
@@ -280,15 +283,16 @@ static void few_winograd(const conv_window *v, const winograd *g, int64_t s, con
         const int64_t y = image * g->oh * g->ow * g->o, all = (a1 - a0) * across;
         winograd band = *g;
         band.x = lines, band.n = 1, band.h = h, band.w = width, band.c = c;
-        band.top = -g->edge * a0, band.left = 0;
+        band.top = -g->edge * a0, band.left = 0, band.loose = 1;
         band.y += y;
         band.end = gemm_end_at(g->end, y, 0);
-        const int64_t left = (FNN_LOCAL_BYTES - GEMM_SCRATCH) / 4 - h * width * c - SQ - WINOGRAD_BESIDES;
+        const int64_t left = (FNN_LOCAL_BYTES - GEMM_SCRATCH) / 4 - h * width * c - FNN_LANES - WINOGRAD_BESIDES;
         const int64_t parts = gemm_ceil(all, gemm_min(left / winograd_room(&band), WINOGRAD_MOST));
         few_lines(lines, v, v->x + image * v->image, g->edge * a0 * s + v->oh, v->ow, h, width, s);
         for (int64_t p = 0; p < parts; p++) {
             const int64_t first = a0 * across + all * p / parts, end = a0 * across + all * (p + 1) / parts;
-            winograd_tiles(&band, first, end - first, lines + h * width * c + SQ, scratch->local);
+            winograd_tiles(&band, first, end - first, lines + h * width * c + FNN_LANES,
+                           scratch->local);
         }
     }
 }

@@ -28,6 +28,7 @@
 #define WINOGRAD_CA (1 / (WINOGRAD_A2 * (WINOGRAD_A2 - WINOGRAD_B2) * 2))
 #define WINOGRAD_CB (1 / (WINOGRAD_B2 * (WINOGRAD_B2 - WINOGRAD_A2) * 2))
 #define WINOGRAD_MOST 28                   /* tiles at a time: two row panels of the GEMM */
+#define WINOGRAD_SHORT 48                  /* channels whose products need no gemm_serial */
 
 /* v = transformed d, six elements with steps of their own. */
 VEC void winograd_tile(const vf *d, int ds, vf *v, int vs)
@@ -211,6 +212,7 @@ typedef struct {
     int64_t top, left;        /* pixel of x that tap (0, 0) of output (0, 0) looks at     */
     int edge;                 /* of the outputs of a tile: 4, or 3 for kernels of 4 by 4  */
     int acc;                  /* add to y                                                 */
+    int loose;                /* tiles lie inside x, and FNN_LANES floats behind it       */
 } winograd;
 
 /* The tile (a, b) of an image, n channels from `image` on, as element i of 36 at v + i * size. */
@@ -219,14 +221,14 @@ static void winograd_read(const winograd *g, const float *image, int64_t n, int6
 {
     const int64_t y0 = g->edge * a + g->top, x0 = g->edge * b + g->left;
     for (int64_t q = 0; q < n; q += FNN_LANES) {
-        const int lanes = lanes_of(n - q);
+        const int lanes = g->loose ? FNN_LANES : lanes_of(n - q);
         vf half[36], all[36];
         for (int j = 0; j < 6; j++) {
             const int64_t x = x0 + j;
             vf d[6];
             for (int i = 0; i < 6; i++) {
                 const int64_t y = y0 + i;
-                const int inside = y >= 0 && y < g->h && x >= 0 && x < g->w;
+                const int inside = g->loose || (y >= 0 && y < g->h && x >= 0 && x < g->w);
                 d[i] = inside ? vf_get(image + (y * g->w + x) * g->c + q, lanes) : vf_zero();
             }
             winograd_tile(d, 1, half + j, 6);
@@ -286,6 +288,33 @@ VEC void winograd_write(const winograd *g, int64_t image, int64_t a, int64_t b, 
 static int64_t winograd_room(const winograd *g) { return 36 * g->c + 6 * (1 + g->edge) * g->o; }
 #define WINOGRAD_BESIDES (42 * FNN_LANES)
 
+/* One of the products: C (n, o) = A (n, c) times its panels.  A short chain is little work for
+ * gemm_serial to be prepared for. */
+static void winograd_product(const winograd *g, int64_t n, const float *a, const float *panels,
+                             float *c, float *scratch)
+{
+    if (g->c > WINOGRAD_SHORT) {
+        const fnn_gemm product = {.m = n, .n = g->o, .k = g->c, .a = a, .lda = g->c,
+                                  .panels = panels, .c = c, .ldc = g->o};
+        gemm_serial(&product, scratch);
+        return;
+    }
+    const int64_t parts = gemm_ceil(n, GEMM_MR);
+    int nv = GEMM_NR / VEC_W;
+    for (int64_t j = 0; j < g->o; j += nv * VEC_W) {
+        while ((nv - 1) * VEC_W >= g->o - j) nv /= 2;
+        const int64_t lane = j % GEMM_PANEL_W;
+        const int64_t last = gemm_min(g->o - j, nv * VEC_W) - (nv - 1) * VEC_W;
+        for (int64_t p = 0; p < parts; p++) {
+            const int64_t i = n * p / parts, mr = n * (p + 1) / parts - i;
+            const gemm_tile t = {.k = g->c, .a = a + i * g->c, .ai = g->c,
+                                 .b = panels + (j - lane) * g->c + lane, .ldb = GEMM_PANEL_W,
+                                 .c = c + i * g->o + j, .ldc = g->o, .last = (int)last};
+            gemm_tile_fns[1][last < VEC_W][mr - 1][__builtin_ctz((unsigned)nv)](&t);
+        }
+    }
+}
+
 /* n tiles from number `first` on: their 36 matrices lie at v, the products six at a time. */
 static void winograd_tiles(const winograd *g, int64_t first, int64_t n, float *v, float *scratch)
 {
@@ -301,10 +330,8 @@ static void winograd_tiles(const winograd *g, int64_t first, int64_t n, float *v
     for (int j = 0; j < 6; j++) {
         for (int i = 0; i < 6; i++) {
             const int64_t at = 6 * i + j;
-            const fnn_gemm product = {.m = n, .n = g->o, .k = g->c, .a = v + at * in, .lda = g->c,
-                                      .panels = g->panels + at * width * g->c, .c = m + i * out,
-                                      .ldc = g->o};
-            gemm_serial(&product, scratch);
+            winograd_product(g, n, v + at * in, g->panels + at * width * g->c, m + i * out,
+                             scratch);
         }
         if (g->edge == 4) winograd_down(g, m, out, n, j, half, 4);
         else winograd_down(g, m, out, n, j, half, 3);
