@@ -185,6 +185,7 @@ _ACTIVATIONS = {None: 0, "relu": 1, "gelu": 2, "gelu_tanh": 3, "silu": 4, "tanh"
 _FROM_INPUT = range(2, 5)       # gelu, gelu_tanh, silu: backward takes the slope from their input
 _PACK_ROWS = 128                # with more rows, packing on the way costs less than 3 %
 _PACK_SIZE = 1 << 14            # a smaller weight stays in the first two caches as it is
+_STRIP_ROWS = 3                 # ... but a program multiplies so few rows fastest with panels
 
 
 def linear(
@@ -225,7 +226,7 @@ def linear(
     if residual is not None and r.shape != y_shape:
         raise ShapeError(f"linear: residual: got shape {r.shape}; need {y_shape}")
     pack = None
-    if m <= _PACK_ROWS and n * k >= _PACK_SIZE:
+    if m <= _PACK_ROWS and (n * k >= _PACK_SIZE or m <= _STRIP_ROWS and _core.is_recording()):
         pack = packed(PACK_WEIGHT, w, (-(-n // 32), k, 32), (n, k))
     inputs = (x, w, b, r, _ABSENT if pack is None else pack)
     dim = (m, n, k, bias is not None, residual is not None, pack is not None)
