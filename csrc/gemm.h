@@ -369,10 +369,11 @@ static void gemm_serial(const fnn_gemm *g, float *scratch)
     const int64_t nc = by_panel ? nv * VEC_W : gemm_equal(g->n, most / GEMM_NR * GEMM_NR, unit);
     /* Packing A pays from four panels of B on, if A is transposed or its rows share a set of L1.
      * B is packed if it is transposed, or read by more than eight row panels: then less of the TLB
-     * is needed. */
+     * is needed; up to 64 rows, and the columns of C, have room there, and twice as many panels read
+     * them as they are. */
     const int shared = g->ta || (rows > L1_WAYS && g->lda % L1_ALIAS == 0);
     const int pack_a = g->source || (g->n > 4 * GEMM_NR && shared);
-    const int pack_b = !g->panels && (g->tb || panels > 8);
+    const int pack_b = !g->panels && (g->tb || panels > (kc > 64 ? 8 : 16));
     gemm_block r = {.panels = panels, .held = hold_a ? panels : GEMM_GROUP, .nv = (int)nv,
                     .packed_a = pack_a ? scratch : NULL};
     r.packed_b = pack_b ? scratch + pack_a * r.held * kc * GEMM_AR : NULL;

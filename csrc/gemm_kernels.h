@@ -238,24 +238,29 @@ VEC void gemm_row_pointers(const float *row[SQ], const float *src, int64_t ld, i
  *
  *     dst:  [p = 0: lane 0 1 2 ... w - 1] [p = 1: lane 0 1 ... w - 1] ... [p = k - 1: ...]
  *
- * gemm_pack_across: lane j at p comes from src[j * ld + p]. */
+ * gemm_pack_across: lane j at p comes from src[j * ld + p].  GEMM_PACKED of p at a time, whose part of
+ * a panel of 32 lanes (8 KB) stays in L1 while SQ lanes after SQ lanes are put into its lines. */
+#define GEMM_PACKED 64
 static void gemm_pack_across(float *dst, int64_t w, const float *src, int64_t ld, int64_t n,
                              int64_t k)
 {
-    for (int64_t j = 0; j < n; j += SQ) {
-        const float *row[SQ];
-        gemm_row_pointers(row, src + j * ld, ld, n - j);
-        int64_t p = 0;
-        for (; p + SQ <= k; p += SQ) {
-            sqf x[SQ];
-            gemm_transpose(x, row, p);
+    for (int64_t p0 = 0, p1; p0 < k; p0 = p1) {
+        p1 = k - p0 < GEMM_PACKED ? k : p0 + GEMM_PACKED;
+        for (int64_t j = 0; j < n; j += SQ) {
+            const float *row[SQ];
+            gemm_row_pointers(row, src + j * ld, ld, n - j);
+            int64_t p = p0;
+            for (; p + SQ <= p1; p += SQ) {
+                sqf x[SQ];
+                gemm_transpose(x, row, p);
 #pragma GCC unroll 8
-            for (int i = 0; i < SQ; i++)
-                sq_store(dst + (p + i) * w + j, x[i]);
+                for (int i = 0; i < SQ; i++)
+                    sq_store(dst + (p + i) * w + j, x[i]);
+            }
+            for (; p < p1; p++)
+                for (int64_t i = 0; i < SQ; i++)
+                    dst[p * w + j + i] = row[i][p];
         }
-        for (; p < k; p++)
-            for (int64_t i = 0; i < SQ; i++)
-                dst[p * w + j + i] = row[i][p];
     }
 }
 
