@@ -283,7 +283,8 @@ VEC void rows_fwd(const fnn_call *c, int rms, int add)
         rstd[row] = 1.0f / __builtin_sqrtf(var + c->f[0]);
         const int64_t b = row / t.groups, first = row % t.groups * width;
         for (int64_t k = 0; k < lines && n; k++) {
-            const line l = line_at(&t, 0, b, first + k, len, 1);
+            line l = line_at(&t, 0, b, first + k, len, 1);
+            l.pivot = one_for_all(pivot);       /* y may lie where x does: its first element is gone */
             line_fwd(&l, y + row * n + k * len);
         }
     }

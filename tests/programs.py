@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
+from image_programs import LAYERS, SMOOTH_LAYERS, network_of
 
 import fastnn
 from fastnn import Tensor, nn, optim
@@ -29,6 +30,7 @@ class Program:
     rows: int
     columns: int
     body: tuple[tuple[str, int, int, int], ...]
+    images: tuple[tuple[tuple[str, int], ...], ...]     # networks of image layers
     loss: str
     optimizer: str
     clip: str
@@ -45,12 +47,14 @@ class Program:
 class World:
     """What a program works on besides its arguments: parameters, a buffer, a generator."""
 
-    def __init__(self, seed: int, noise: float) -> None:
+    def __init__(self, seed: int, noise: float, images: Any = ()) -> None:
+        self.images = images
         self.rng = np.random.default_rng(seed)
         self.shake = np.random.default_rng(seed + 1)
         self.noise = noise
         self.made: dict[tuple[tuple[int, ...], int], Tensor] = {}
         self.buffer = fastnn.zeros(())
+        self.running: dict[int, tuple[Tensor, Tensor]] = {}     # channels -> mean, variance
         self.generator = fastnn.Generator().manual_seed(seed)
 
     def array(self, values: Any) -> np.ndarray:
@@ -62,9 +66,22 @@ class World:
         """Made when first asked for; the same (shape, which) is the same parameter."""
         key = shape, which % 2
         if key not in self.made:
-            values = self.rng.standard_normal(shape) / np.sqrt(shape[-1])
+            values = self.rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:] or shape))
             self.made[key] = nn.Parameter(fastnn.tensor(self.array(values)))
         return self.made[key]
+
+    def statistics(self, channels: int) -> tuple[Tensor, Tensor]:
+        """Those of batch normalisation, which training moves."""
+        if channels not in self.running:
+            self.running[channels] = fastnn.zeros(channels), fastnn.ones(channels)
+        return self.running[channels]
+
+    def forget(self) -> None:
+        """Buffers as they were at first."""
+        self.buffer.zero_()
+        for mean, variance in self.running.values():
+            mean.zero_()
+            variance.fill_(1.0)
 
 
 @dataclass
@@ -222,6 +239,7 @@ SMOOTH: dict[str, Op] = {
     "no-grad": lambda w, c, a, b, v: without_graph(a, v % 3),
     "buffer": lambda w, c, a, b, v: running(w, a),
     "argument": lambda w, c, a, b, v: counted(c, a),
+    "images": lambda w, c, a, b, v: network_of(w, a, w.images[v % len(w.images)], MOST),
 }
 KINKED: dict[str, Op] = {
     "relu": lambda w, c, a, b, v: F.relu(a) if v % 2 else F.leaky_relu(a, 0.1),
@@ -280,12 +298,17 @@ def logits(w: World, c: Inputs, y: Tensor) -> Tensor:
 def programs() -> st.SearchStrategy[Program]:
     """Any program; those without kinks have no kinked op and no Lion."""
     def of(smooth: bool) -> st.SearchStrategy[Program]:
-        ops = st.tuples(st.sampled_from(sorted(SMOOTH if smooth else OPS)), st.integers(0, 9),
-                        st.integers(0, 9), st.integers(0, 11))
+        names = sorted(SMOOTH if smooth else OPS) + 4 * ["images"]
+        ops = st.tuples(st.sampled_from(names), st.integers(0, 9), st.integers(0, 9),
+                        st.integers(0, 11))
+        layers = st.tuples(st.sampled_from(sorted(SMOOTH_LAYERS if smooth else LAYERS)),
+                           st.integers(0, 11))
+        images = st.lists(layers, min_size=1, max_size=6).map(tuple)
         optimizers = sorted(OPTIMIZERS.keys() - ({"lion"} if smooth else set()))
         return st.builds(
             Program, rows=st.integers(1, 9), columns=st.integers(1, 9),
             body=st.lists(ops, min_size=1, max_size=14).map(tuple),
+            images=st.tuples(images, images),
             loss=st.sampled_from(sorted(LOSSES)), optimizer=st.sampled_from(optimizers),
             clip=st.sampled_from(["none", "norm", "value"]),
             schedule=st.sampled_from(sorted(SCHEDULES)),
@@ -313,12 +336,12 @@ class Run:
 
     def __init__(self, program: Program, noise: float = 0.0) -> None:
         self.program = program
-        self.world = World(program.seed, noise)
+        self.world = World(program.seed, noise, program.images)
         fastnn.manual_seed(program.seed)
         with fastnn.no_grad():          # makes the parameters
             for step in (0, 4):
                 loss_of(program, self.world, Inputs.of(program, self.world, step))
-        self.world.buffer.zero_()
+        self.world.forget()
         self.parameters = list(self.world.made.values())
         self.optimizer = OPTIMIZERS[program.optimizer](self.parameters)
         self.schedule = SCHEDULES[program.schedule](self.optimizer)
@@ -355,6 +378,7 @@ class Run:
         state = [t for values in self.optimizer.state.values() for t in values.values()]
         grads = [t.grad for t in self.parameters if t.grad is not None]
         rates = [np.array(g["lr"]) for g in self.optimizer.param_groups]
-        seen += [*self.parameters, *grads, *state, self.world.buffer, *rates,
+        running = [t for pair in self.world.running.values() for t in pair]
+        seen += [*self.parameters, *grads, *state, self.world.buffer, *running, *rates,
                  self.world.generator.get_state(), fastnn.get_rng_state()]
         return [np.array(t.detach().numpy() if isinstance(t, Tensor) else t) for t in seen]

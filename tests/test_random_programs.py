@@ -123,11 +123,13 @@ def test_a_planner_fault_is_found(fault: int) -> None:
         _core.plant_planner_fault(0)
 
 
-def test_a_slightly_wrong_gradient_is_found() -> None:
+@pytest.mark.parametrize("op", ["linear", "conv2d", "conv_transpose2d", "batch_norm",
+                                "batch_norm_eval", "group_norm", "interpolate", "avg_pool2d"])
+def test_a_slightly_wrong_gradient_is_found(op: str) -> None:
     """One that is off by a thousandth, in one op."""
-    forward, backward = REFERENCE["linear"]
+    forward, backward = REFERENCE[op]
 
     def wrong(*args: Any) -> Any:
         return [None if g is None else g * 1.001 for g in backward(*args)]
 
-    assert is_found(lambda p: beyond_rounding(p, REFERENCE | {"linear": (forward, wrong)}))
+    assert is_found(lambda p: beyond_rounding(p, REFERENCE | {op: (forward, wrong)}))

@@ -173,6 +173,9 @@ cdef class Chain:
                 self.f.into[self.calls[i]] = head
             for i in range(self.n_touched):
                 self.f.alive_at(self.touched[i].block, head)
+            r.labels[head].bytes = self.bytes_moved(inner)
+            for i in range(1, self.n):
+                r.labels[head].module = path_around(r.labels[head].module, r.labels[self.calls[i]].module)
             c = &r.calls[head]
             memset(c, 0, sizeof(fnn_call))
             c.op = FNN_CHAIN
@@ -185,6 +188,26 @@ cdef class Chain:
         self.n = self.n_touched = 0
         self.width = 1
         return 0
+
+    cdef double bytes_moved(self, dict inner) except -1:
+        """What all links read and write of memory that is not scratch, each block once."""
+        cdef dict first = {}, reads = {}, writes = {}
+        cdef double total = 0
+        cdef long long n
+        cdef int i
+        cdef Access *a
+        for i in range(self.n_touched):
+            a = &self.touched[i]
+            if a.block in inner:
+                continue
+            n = self.elements if a.walk == WHOLE else (
+                self.elements // self.width if a.walk == COLUMN else self.width)
+            first.setdefault(a.block, a.write)
+            side = writes if a.write else reads
+            side[a.block] = max(side.get(a.block, 0), n * a.itemsize)
+        for b in first:
+            total += (0 if first[b] else reads.get(b, 0)) + writes.get(b, 0)
+        return total
 
     cdef dict scratch(self, long long rows):
         """{block: its place in a thread's scratch} of temporaries that only the chain touches."""

@@ -65,6 +65,7 @@ cdef class Fuser:
     cdef int match_at(self, int j) except -1:
         cdef Pattern p
         cdef int i, b, made, read
+        cdef double both
         cdef str name_i, name_j = self.name(j)
         cdef Operands *o = &self.r.operands[j]
         cdef bint backward = self.r.backward[j]
@@ -81,8 +82,12 @@ cdef class Fuser:
                 if OP_NAMES[self.r.calls[i].op] not in p.first:
                     continue
                 name_i = self.name(i)
+                both = self.r.labels[i].bytes + self.r.labels[j].bytes
                 for made in p.made:
                     if self.same(i, j, b, made, read, backward) and p.rewrite(self, i, j, made, read):
+                        # The temporary is not read again, nor written if nobody else needs it.
+                        self.r.labels[self.into[i]].bytes = both - self.r.blocks[b].nbytes * (
+                            2.0 if self.r.blocks[b].kind == FUSED else 1.0)
                         self.note(p.name, (i, j), (name_i, name_j))
                         return 1
         return 0

@@ -86,6 +86,17 @@ cdef str step_to(caller, module):
     return type(module).__name__
 
 
+cdef int path_around(int a, int b) except -1:
+    """The innermost module around both."""
+    cdef list x = paths[a].split("."), y = paths[b].split(".")
+    cdef int i = 0
+    if a == b:
+        return a
+    while i < min(len(x), len(y)) and x[i] == y[i]:
+        i += 1
+    return number_of(".".join(x[:i]))
+
+
 cdef int enter(int path, module) except -1:
     cdef unsigned long thread = PyThread_get_thread_ident()
     if thread not in trails:
@@ -256,7 +267,13 @@ cdef double flops_of(const fnn_call *c, bint backward):
     """Backward of a product is one more for each gradient; others compute twice as much as forward."""
     cdef double flops = fnn_flops(c)
     cdef unsigned long long needs = fnn_ops[c.op].needs
+    cdef const fnn_link *links
     cdef int i, products = 0
+    if c.op == FNN_CHAIN:
+        links = <const fnn_link *>c.buf[0]
+        for i in range(c.dim[0]):
+            flops += flops_of(&links[i].call, links[i].backward)
+        return flops
     if not backward:
         return flops
     for i in range(3):
