@@ -74,10 +74,9 @@ typedef struct {
 
 #define FEW_NV (GEMM_NR / VEC_W)
 
-/* Register v of a row of outputs; p NULL: 0. */
+/* Register v of a row of outputs. */
 VEC qf few_load(const float *p, const int v, const int masked, gemm_tail last)
 {
-    if (!p) return q_set1(0.0f);
     return masked ? gemm_load_n(p + v * VEC_W, last) : gemm_load(p + v * VEC_W);
 }
 
@@ -106,7 +105,8 @@ VEC void few_tile_run(const few_tile *f, const int mr, const int nv, const int e
             for (int v = 0; v < nv; v++) {
                 if (v * VEC_W % 16 == 0)    /* or the stores at the end wait for these lines */
                     __builtin_prefetch(c + r * t->ldc + v * VEC_W, 1);
-                acc[r][v] = few_load(t->start, v, edge && v == nv - 1, last);
+                acc[r][v] = !t->start ? q_set1(0.0f)
+                                      : few_load(t->start, v, edge && v == nv - 1, last);
             }
         }
         const float *bp = t->b;
@@ -150,7 +150,8 @@ VEC void few_held_run(const few_tile *f, const int nv, const int edge)
     float *c = t->c;
     qf start[4], w[9][4];
 #pragma GCC unroll 4
-    for (int v = 0; v < nv; v++) start[v] = few_load(t->start, v, edge && v == nv - 1, last);
+    for (int v = 0; v < nv; v++)
+        start[v] = !t->start ? q_set1(0.0f) : few_load(t->start, v, edge && v == nv - 1, last);
 #pragma GCC unroll 9
     for (int p = 0; p < 9; p++)
 #pragma GCC unroll 4
