@@ -192,13 +192,15 @@ static void batch_norm_fwd(const fnn_call *c, const fnn_scratch *s)
     columns_fwd(&t, c->buf[7]);
 }
 
-/* Gradients by the window: the sums of dz and dz x^, then dx from them. */
+/* Gradients by the window: the sums of dz and dz x^, then dx from them.  relu's slope follows from y,
+ * which a compiled step knows, or from x and r; without relu, dr is dy, and r is not looked at. */
 static void columns_bwd(const fnn_call *c, const fnn_scratch *s, norm t, int eval)
 {
-    const target to = {.dx = c->grad[0], .acc_x = c->acc & 1, .dr = t.r ? c->grad[3] : NULL,
+    const target to = {.dx = c->grad[0], .acc_x = c->acc & 1, .dr = c->dim[5] ? c->grad[3] : NULL,
                        .acc_r = c->acc >> 3 & 1};
     float *dw = t.w ? c->grad[1] : NULL, *db = t.b ? c->grad[2] : NULL, *parts = s->shared;
     const float n = (float)(t.batch * t.length);
+    t.y = c->buf[eval ? 6 : 7];
     t.dy = c->grad[eval ? 6 : 7];
     for (int64_t c0 = 0; c0 < t.channels; c0 += NORM_WINDOW) {
         const int64_t window = smaller(NORM_WINDOW, t.channels - c0), step = column_slab(&t, window);

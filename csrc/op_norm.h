@@ -21,7 +21,7 @@ typedef struct { const float *each; vf all; } operand;     /* one for each eleme
 /* Lines of n elements that share their numbers, step apart. */
 typedef struct {
     int64_t n, count, step;
-    const float *x, *r, *dy;                /* r: added to y, may be NULL                         */
+    const float *x, *r, *y, *dy;            /* r: added to y, may be NULL; y: see line_dz         */
     operand pivot, delta, rstd, w, b;
     int relu;
 } line;
@@ -54,11 +54,13 @@ VEC void line_fwd(const line *t, float *y)
         }
 }
 
-/* dz: the gradient of z */
+/* dz: the gradient of z, whose sign y tells if it is there; else z is computed again. */
 VEC vf line_dz(const line *t, vf hat, int64_t at, int64_t i, int m)
 {
     const vf dy = vf_get(t->dy + at, m);
-    return t->relu ? vf_sel(vf_le(line_z(t, hat, at, i, m), vf_zero()), vf_zero(), dy) : dy;
+    if (!t->relu) return dy;
+    const vf z = t->y ? vf_get(t->y + at, m) : line_z(t, hat, at, i, m);
+    return vf_sel(vf_le(z, vf_zero()), vf_zero(), dy);
 }
 
 /* db += dz, dw += dz x^ of `rows` lines from `at` on, element by element. */
@@ -144,7 +146,7 @@ static inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 typedef struct {
     int64_t batch, groups, channels, length;
-    const float *x, *r, *dy;
+    const float *x, *r, *y, *dy;            /* as of a line                                       */
     const float *pivot, *delta, *rstd;      /* of each mean; the pivots lie pivot_step apart       */
     int64_t pivot_step;
     const float *w, *b;                     /* NULL = 1, 0                                        */
@@ -165,7 +167,8 @@ VEC line line_at(const norm *t, const int columns, int64_t b, int64_t ch, int64_
     const int64_t mean = columns ? ch : b * t->groups + ch * t->groups / larger(t->channels, 1);
     const int each = t->length == 1, means = columns && each;
     return (line){
-        n, count, step, t->x + at, t->r ? t->r + at : NULL, t->dy ? t->dy + at : NULL,
+        n, count, step, t->x + at, t->r ? t->r + at : NULL, t->y ? t->y + at : NULL,
+        t->dy ? t->dy + at : NULL,
         means ? numbers(t->pivot, ch, 1, 0.0f) : numbers(t->pivot, mean * t->pivot_step, 0, 0.0f),
         numbers(t->delta, mean, means, 0.0f), numbers(t->rstd, mean, means, 0.0f),
         numbers(t->w, ch, each, 1.0f), numbers(t->b, ch, each, 0.0f), t->relu};

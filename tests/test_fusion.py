@@ -78,6 +78,12 @@ def batch_norm(train: bool, shape: tuple[int, ...]) -> Any:
     return training(lambda: (norm, forward), shape, shape)
 
 
+def norm_of_residual() -> Any:
+    """A block's end, where the residual is a norm, too."""
+    net = nn.ModuleList([nn.BatchNorm2d(20), nn.BatchNorm2d(20)])
+    return training(lambda: (net, lambda x, y: F.relu(net[0](x) + net[1](y))), *[(2, 20, 5, 7)] * 2)
+
+
 def batch_norm_relu(train: bool) -> Any:
     norm = nn.BatchNorm1d(20).train(train)
     return training(lambda: (norm, lambda x: F.relu(norm(x))), (9, 20))
@@ -163,11 +169,12 @@ PATTERNS: dict[str, tuple[str, Callable[[], Any], int]] = {
     "r+linear+relu": ("linear+residual", residual_first, 2),
     "add+layer_norm": ("residual+norm", lambda: residual_norm(nn.LayerNorm), 1),
     "add+rms_norm": ("residual+norm", lambda: residual_norm(nn.RMSNorm), 1),
-    "batch_norm+r": ("norm+residual", lambda: batch_norm(True, (9, 20)), 1),
-    "batch_norm2d+r": ("norm+residual", lambda: batch_norm(True, (3, 5, 6, 6)), 1),
-    "batch_norm_eval+r": ("norm+residual", lambda: batch_norm(False, (9, 20)), 1),
-    "batch_norm+relu": ("norm+activation", lambda: batch_norm_relu(True), 1),
-    "batch_norm_eval+relu": ("norm+activation", lambda: batch_norm_relu(False), 1),
+    "batch_norm+r": ("norm+residual", lambda: batch_norm(True, (9, 20)), 2),
+    "batch_norm2d+r": ("norm+residual", lambda: batch_norm(True, (3, 5, 6, 6)), 2),
+    "batch_norm_eval+r": ("norm+residual", lambda: batch_norm(False, (9, 20)), 2),
+    "batch_norm+norm": ("norm+residual", norm_of_residual, 2),
+    "batch_norm+relu": ("norm+activation", lambda: batch_norm_relu(True), 2),
+    "batch_norm_eval+relu": ("norm+activation", lambda: batch_norm_relu(False), 2),
     **{f"conv-{p}+{a}": ("conv+activation", lambda p=p, a=a: conv_activated(p, a), 2)
        for p in PATHS for a in ("relu", "relu6")},
     **{f"conv+{a}": ("conv+activation", lambda a=a: conv_activated("groups", a), 2)

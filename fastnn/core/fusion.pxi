@@ -297,6 +297,22 @@ cdef int norm_activation(Fuser f, int i, int j, int made, int read) except -1:
     return f.merge(j, i)
 
 
+cdef int norm_activation_backward(Fuser f, int i, int j, int made, int read) except -1:
+    """dz = dy where y > 0, then the gradients of batch_norm: those with relu; y stands for its residual."""
+    cdef fnn_call *c = &f.r.calls[j]
+    cdef int dz = f.r.operands[j].grad[read], dy = f.r.operands[i].grad[1]
+    if (c.dim[6] or f.others(dz, i, j) or f.r.calls[i].dim[0] != elements_of(c)
+            or not f.is_passing(dy) or f.r.blocks[dy].last != i
+            or f.between(f.r.operands[i].buf[1], i, j) > 1):
+        return 0
+    c.dim[6] = 1
+    if c.dim[5]:
+        f.put(j, read, i, 1)
+    f.put_grad(j, read, i, 1)
+    f.forget(dz)
+    return f.merge(i, j)
+
+
 cdef int residual_norm(Fuser f, int i, int j, int made, int read) except -1:
     """s = x + r, y = layer_norm or rms_norm of s: add_layer_norm, add_rms_norm, which make s, too."""
     cdef Recorder r = f.r
@@ -417,7 +433,7 @@ cdef int residual(Fuser f, int i, int j, int made, int read) except -1:
 
 
 cdef int residual_backward(Fuser f, int i, int j, int made, int read) except -1:
-    """dz = dr = dy, then the gradients of linear or conv2d: those with a residual."""
+    """dz = dr = dy, then the gradients of linear, conv2d or batch_norm: those with a residual."""
     cdef fnn_call *c = &f.r.calls[j]
     cdef int dz = f.r.operands[j].grad[read], dr = f.r.operands[i].grad[1 - made]
     cdef int dy = f.r.operands[i].grad[2]
@@ -463,8 +479,12 @@ cdef list PATTERNS = [
     pattern("residual+norm", False, ("add",), (2,), ("layer_norm", "rms_norm"), (0,), residual_norm),
     pattern("norm+residual", False, ("batch_norm",), (7,), ("add",), (0, 1), residual),
     pattern("norm+residual", False, ("batch_norm_eval",), (6,), ("add",), (0, 1), residual),
+    pattern("norm+residual", True, ("add",), (0, 1), ("batch_norm",), (7,), residual_backward),
+    pattern("norm+residual", True, ("add",), (0, 1), ("batch_norm_eval",), (6,), residual_backward),
     pattern("norm+activation", False, ("batch_norm",), (7,), ("relu",), (0,), norm_activation),
     pattern("norm+activation", False, ("batch_norm_eval",), (6,), ("relu",), (0,), norm_activation),
+    pattern("norm+activation", True, ("relu",), (0,), ("batch_norm",), (7,), norm_activation_backward),
+    pattern("norm+activation", True, ("relu",), (0,), ("batch_norm_eval",), (6,), norm_activation_backward),
 ]
 FUSIONS = tuple(dict.fromkeys([(<Pattern>_p).name for _p in PATTERNS])) + ("chain",)
 cdef dict BY_READER = {}                # (op, backward) -> patterns
