@@ -17,6 +17,7 @@ from bad import NUMPY_RUN, REFERENCE, Bad, F, check, observed
 import fastnn
 from fastnn import _core, errors, nn
 from fastnn.errors import DTypeError
+from fastnn.vision import transforms as T
 
 OURS = tuple(getattr(errors, name) for name in errors.__all__)
 
@@ -144,6 +145,28 @@ def test_layers(layer: Any, given: tuple[Any, ...], data: fastnn.Tensor,
         for wrong in () if option in IGNORED else WRONG:
             outcome(layer, {**base, option: wrong}, f"{layer.__name__}({option}={wrong!r:.40})",
                     data)
+
+
+PICTURES = np.ones((2, 3, 6, 6), np.float32)
+TRANSFORMS: dict[str, tuple[Any, ...]] = {
+    "CenterCrop": (3,), "ColorJitter": (), "Compose": ([T.Grayscale()],), "GaussianNoise": (),
+    "Grayscale": (), "Normalize": ([0.5], [0.5]), "Pad": (1,), "RandomAffine": (10,),
+    "RandomApply": ([T.Grayscale()],), "RandomCrop": (3,), "RandomErasing": (1,),
+    "RandomHorizontalFlip": (), "RandomResizedCrop": (3,), "RandomRotation": (10,),
+    "RandomVerticalFlip": (), "Resize": (3,), "ToDtype": (fastnn.float32,),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", [*TRANSFORMS, "CutMix", "MixUp"])
+def test_transforms(name: str, little_memory: Any) -> None:
+    transform, options = getattr(T, name), inspect.signature(getattr(T, name)).parameters
+    base = dict(zip(options, TRANSFORMS.get(name, ()), strict=False))
+    data = (PICTURES,) if name in TRANSFORMS else (PICTURES, np.array([0, 1]))
+    for option in options:
+        for wrong in () if option in ("inplace", "generator") else WRONG:
+            outcome(transform, {"num_classes": 3, **base, option: wrong} if len(data) == 2
+                    else {**base, option: wrong}, f"{name}({option}={wrong!r:.40})", *data)
 
 
 ROWS = [

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import _core
 from ..errors import DTypeError, ShapeError
-from ..ops.checks import need_index
+from ..ops.checks import need_index, need_number
 from ..ops.indexing import scaled_rows
 
 __all__ = ["Normalize"]
@@ -31,11 +31,13 @@ class Normalize:
 
     def __init__(self, mean: float | Sequence[float], std: float | Sequence[float]) -> None:
         self.mean, self.std = mean, std
-        low, by = np.broadcast_arrays(np.atleast_1d(mean), np.atleast_1d(std))
-        if low.ndim != 1 or not np.all(by != 0):
+        low, by = _each("mean", mean), _each("std", std)
+        n = max(len(low), len(by))
+        if not {len(low), len(by)} <= {1, max(1, n)} or 0.0 in by:
             raise ValueError(f"Normalize: got mean {mean} and std {std}; need numbers, or one "
                              "of each for every channel, and no std of 0")
-        self._mean, self._std = (_core.tensor(a.astype(np.float32)) for a in (low, by))
+        self._mean, self._std = (
+            _core.tensor(np.resize(np.array(a, np.float32), n)) for a in (low, by))
 
     def __call__(self, x: Any) -> Any:
         """One sample, a Tensor or array of any shape."""
@@ -62,6 +64,14 @@ class Normalize:
 
     def __repr__(self) -> str:
         return f"Normalize(mean={self.mean}, std={self.std})"
+
+
+def _each(option: str, value: Any) -> list[float]:
+    """One number, or one for each channel."""
+    if isinstance(value, (str, bytes)) or getattr(value, "ndim", 1) == 0 or (
+            not hasattr(value, "__len__")):
+        value = [value]
+    return [need_number("Normalize", option, v) for v in value]
 
 
 _FIRST = _core.tensor(np.zeros(1, np.int64))

@@ -166,7 +166,8 @@ def number(name: str, option: str, value: Any, low: float = -_LARGEST) -> float:
 
 def numbers(name: str, option: str, values: Any, lengths: tuple[int, ...]) -> tuple[float, ...]:
     """A sequence of one of these lengths."""
-    if isinstance(values, (str, bytes)) or not isinstance(values, (Sequence, np.ndarray)):
+    if isinstance(values, (str, bytes)) or not isinstance(values, (Sequence, np.ndarray)) or (
+            isinstance(values, np.ndarray) and not values.ndim):
         raise DTypeError(f"{name}: {option}: got {values!r}; need numbers")
     if len(values) not in lengths:
         raise ValueError(f"{name}: {option}: got {values}; need "

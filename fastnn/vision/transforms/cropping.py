@@ -30,11 +30,15 @@ def sizes(name: str, size: Size) -> tuple[int, int]:
 
 def integers(name: str, option: str, value: Any, lengths: tuple[int, ...]) -> list[int]:
     """An integer, or a sequence of them of one of these lengths."""
-    given = value if isinstance(value, (list, tuple, np.ndarray)) else [value]
+    several = isinstance(value, (list, tuple)) or isinstance(value, np.ndarray) and value.ndim
+    given = value if several else [value]
     if len(given) not in lengths:
         raise ShapeError(f"{name}: {option}: got {value}; need an integer, or "
                          f"{' or '.join(map(str, lengths))} of them")
-    return [need_int(name, option, v) for v in given]
+    found = [need_int(name, option, v) for v in given]
+    if max(map(abs, found)) > 2**24:
+        raise ShapeError(f"{name}: {option}: got {value}; need at most 2**24 pixels")
+    return found
 
 
 # ---------------------------------------------------------------- resized

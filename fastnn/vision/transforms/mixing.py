@@ -77,9 +77,9 @@ class _Mixing(Transform):
         self.alpha = number(name, "alpha", alpha)
         self.num_classes = None if num_classes is None else need_int(
             name, "num_classes", num_classes)
-        if self.alpha <= 0 or num_classes is not None and num_classes < 1:
+        if self.alpha <= 0 or self.num_classes is not None and not 0 < self.num_classes < 2**31:
             raise ValueError(f"{name}: got alpha {alpha} and num_classes {num_classes}; need "
-                             "positive numbers")
+                             "positive numbers, and fewer than 2**31 classes")
 
     def __call__(self, images: Any, *labels: Any) -> Any:
         name = type(self).__name__
