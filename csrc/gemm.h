@@ -283,6 +283,7 @@ static void gemm_row_panel(const fnn_gemm *g, const gemm_block *r, int64_t panel
     const int64_t i0 = gemm_row(g, r, panel), mr = gemm_row(g, r, panel + 1) - i0;
     const int64_t k = r->p1 - r->p0, w = r->nv * VEC_W;
     const int by_row = !g->ta && !r->packed_a, fill = g->tb && panel == 0;
+    const int in_place = g->ta && !r->packed_a && panel + 1 < r->panels;
     gemm_tile t = {.k = k, .ai = g->lda, .ak = g->lda, .ldb = g->ldb, .next = GEMM_PANEL_W,
                    .ldc = g->ldc};
     t.a = g->a + (g->ta ? r->p0 * g->lda + i0 : i0 * g->lda + r->p0);
@@ -312,6 +313,8 @@ static void gemm_row_panel(const fnn_gemm *g, const gemm_block *r, int64_t panel
             log2nv--;
         const int64_t n = gemm_min(nv * VEC_W, r->j1 - j);
         t.last = (int)(n - (nv - 1) * VEC_W);
+        /* Columns of A far apart: nothing but the tile before sees the next panel coming. */
+        t.ahead = in_place && j + n == r->j1 ? gemm_row(g, r, panel + 2) - 1 - i0 : 0;
         gemm_set_start(&t, g, i0, j, r->p0 > 0 || g->acc);
         gemm_tile_fns[by_row][t.last < VEC_W][mr - 1][log2nv](&t);
         if (r->p1 == g->k)

@@ -66,6 +66,7 @@ typedef struct {
     int64_t k;
     const float *a;       /* element (i, p) at a[i * ai + p * ak]; ai or ak is 1          */
     int64_t ai, ak;
+    int64_t ahead;        /* not by row: from a column to what is read there next, into L1 */
     const float *b;       /* row p at b + p * ldb, GEMM_PANEL_W columns; the next ones ...  */
     int64_t ldb;
     int64_t next;         /* ... so far behind: GEMM_PANEL_W if rows are contiguous       */
@@ -92,6 +93,12 @@ VEC void gemm_hide(int64_t odd[GEMM_ODD], const int mr)
         __asm__("" : "+r"(odd[q]));
 }
 
+/* Hidden for the same reason: the next row is found from the one before. */
+VEC void gemm_step(float **c, const float **start)
+{
+    __asm__("" : "+r"(*c), "+r"(*start));
+}
+
 /* by_row: A is read along its rows (ak = 1), else along its columns (ai = 1).
  * edge: the last vector is not full. */
 VEC void gemm_tile_run(const gemm_tile *t, const int mr, const int nv, const int by_row,
@@ -100,28 +107,32 @@ VEC void gemm_tile_run(const gemm_tile *t, const int mr, const int nv, const int
     qf acc[GEMM_MR][8], b[8];
     const gemm_tail last = gemm_first(t->last);
     const int64_t ak = by_row ? 1 : t->ak, ldb = t->ldb, next = t->next;
-    const float *a = t->a, *bp = t->b, *const end = a + t->k * ak;
+    const float *a = t->a, *bp = t->b, *const end = a + t->k * ak, *start = t->start;
+    const int started = start != NULL;
+    float *c = t->c;
     int64_t odd[GEMM_ODD];
 
 #pragma GCC unroll 8
     for (int q = 0; q < GEMM_ODD; q++)
         odd[q] = (2 * q + 1) * (by_row ? t->ai : 1) * (int64_t)sizeof(float);
 #pragma GCC unroll 16
-    for (int i = 0; i < mr; i++) {
+    for (int i = 0; i < mr; i++, c += t->ldc, start += t->lds) {
+        gemm_step(&c, &start);
 #pragma GCC unroll 8
         for (int v = 0; v < nv; v++) {
-            const int64_t at = i * t->lds + v * VEC_W;
             if (v * VEC_W % 16 == 0)        /* or the stores at the end wait for these lines */
-                __builtin_prefetch(t->c + i * t->ldc + v * VEC_W, 1);
-            acc[i][v] = !t->start ? q_set1(0.0f)
-                        : edge && v == nv - 1 ? gemm_load_n(t->start + at, last)
-                                              : gemm_load(t->start + at);
+                __builtin_prefetch(c + v * VEC_W, 1);
+            acc[i][v] = !started ? q_set1(0.0f)
+                      : edge && v == nv - 1 ? gemm_load_n(start + v * VEC_W, last)
+                                            : gemm_load(start + v * VEC_W);
         }
     }
 #pragma GCC unroll 1
     for (; a != end; a += ak, bp += ldb) {
         if (by_row)
             gemm_hide(odd, mr);
+        else
+            __builtin_prefetch(a + t->ahead);
 #pragma GCC unroll 8
         for (int v = 0; v < nv; v++) {
             const float *bv = bp + v * VEC_W / GEMM_PANEL_W * next + v * VEC_W % GEMM_PANEL_W;
@@ -135,9 +146,10 @@ VEC void gemm_tile_run(const gemm_tile *t, const int mr, const int nv, const int
                 acc[i][v] = q_fma(x, b[v], acc[i][v]);
         }
     }
+    c = t->c;
 #pragma GCC unroll 16
-    for (int i = 0; i < mr; i++) {
-        float *c = t->c + i * t->ldc;
+    for (int i = 0; i < mr; i++, c += t->ldc) {
+        gemm_step(&c, &start);
 #pragma GCC unroll 8
         for (int v = 0; v < nv; v++)
             if (edge && v == nv - 1)
