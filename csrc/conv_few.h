@@ -74,18 +74,6 @@ typedef struct {
 
 #define FEW_NV (GEMM_NR / VEC_W)
 
-/* Register v of a row of outputs. */
-VEC qf few_load(const float *p, const int v, const int masked, gemm_tail last)
-{
-    return masked ? gemm_load_n(p + v * VEC_W, last) : gemm_load(p + v * VEC_W);
-}
-
-VEC void few_store(float *p, qf x, const int v, const int masked, gemm_tail last)
-{
-    if (masked) gemm_store_n(p + v * VEC_W, x, last);
-    else gemm_store(p + v * VEC_W, x);
-}
-
 VEC void few_tile_run(const few_tile *f, const int mr, const int nv, const int edge)
 {
     const gemm_tile *t = &f->t;
@@ -106,7 +94,8 @@ VEC void few_tile_run(const few_tile *f, const int mr, const int nv, const int e
                 if (v * VEC_W % 16 == 0)    /* or the stores at the end wait for these lines */
                     __builtin_prefetch(c + r * t->ldc + v * VEC_W, 1);
                 acc[r][v] = !t->start ? q_set1(0.0f)
-                                      : few_load(t->start, v, edge && v == nv - 1, last);
+                            : edge && v == nv - 1 ? gemm_load_n(t->start + v * VEC_W, last)
+                                                  : gemm_load(t->start + v * VEC_W);
             }
         }
         const float *bp = t->b;
@@ -117,7 +106,8 @@ VEC void few_tile_run(const few_tile *f, const int mr, const int nv, const int e
             gemm_hide(odd, mr);
 #pragma GCC unroll 4
             for (int v = 0; v < nv; v++)
-                b[v] = few_load(bp, v, edge && v == nv - 1, last);
+                b[v] = edge && v == nv - 1 ? gemm_load_n(bp + v * VEC_W, last)
+                                           : gemm_load(bp + v * VEC_W);
 #pragma GCC unroll 16
             for (int r = 0; r < mr; r++) {
                 const qf one = q_set1(*(const float *)(x + gemm_to_row(odd, r)));
@@ -130,7 +120,10 @@ VEC void few_tile_run(const few_tile *f, const int mr, const int nv, const int e
         for (int r = 0; r < mr; r++) {
 #pragma GCC unroll 4
             for (int v = 0; v < nv; v++)
-                few_store(c + r * t->ldc, acc[r][v], v, edge && v == nv - 1, last);
+                if (edge && v == nv - 1)
+                    gemm_store_n(c + r * t->ldc + v * VEC_W, acc[r][v], last);
+                else
+                    gemm_store(c + r * t->ldc + v * VEC_W, acc[r][v]);
         }
     }
 }
@@ -138,6 +131,18 @@ VEC void few_tile_run(const few_tile *f, const int mr, const int nv, const int e
 /* Three by three taps over one channel: all weights stay in 18 of 32 registers, one window follows
  * the other, and their chains overlap without being woven into tiles. */
 #define FEW_HOLDS (VEC_K == 1)
+
+/* Register v of a row of outputs. */
+VEC qf few_load(const float *p, const int v, const int masked, gemm_tail last)
+{
+    return masked ? gemm_load_n(p + v * VEC_W, last) : gemm_load(p + v * VEC_W);
+}
+
+VEC void few_store(float *p, qf x, const int v, const int masked, gemm_tail last)
+{
+    if (masked) gemm_store_n(p + v * VEC_W, x, last);
+    else gemm_store(p + v * VEC_W, x);
+}
 
 /* f->tiles windows, one in each.  tap: in rows of neighbours, equally far apart. */
 VEC void few_held_run(const few_tile *f, const int nv, const int edge)
