@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import _core, nn
+from fastnn import _core, nn, optim
 from fastnn.nn import functional as F
 
 pytestmark = pytest.mark.skipif(_core.backend_is_numpy(), reason="fusion is about C")
@@ -143,3 +143,23 @@ def test_modules_of_a_fused_network_have_figures() -> None:
     assert all(np.isfinite(r.of_roof) and r.nbytes > 0 and r.time > 0 for r in rows.values())
     assert rows["Sequential"].flops == pytest.approx(
         rows["Sequential.0"].flops + rows["Sequential.4"].flops)
+
+
+def test_states_that_stay_move_no_bytes_at_the_start_of_a_step() -> None:
+    """An optimizer's first step makes them; the copies that would set them back are empty."""
+    model = nn.Linear(64, 64)
+    adam = optim.Adam(model.parameters())
+
+    @fastnn.compile
+    def step(x: Tensor) -> None:
+        adam.zero_grad()
+        model(x).square().mean().backward()
+        adam.step()
+
+    x = fastnn.randn(8, 64)
+    for _ in range(2):
+        step(x)
+    with fastnn.profile() as prof:
+        step(x)
+    copies = [e.nbytes for e in prof.events if e.op == "cast"]
+    assert copies == [8, 0, 0]          # the factor of the mean, both moments

@@ -107,6 +107,7 @@ cdef int settle(Recorder r, int b, bint returned) except -1:
     if r.blocks[b].alive and not returned:          # as the states of an optimizer in its first step
         r.blocks[b].kind = EXTERNAL
         r.calls[r.blocks[b].renewed].dim[0] = 0     # its values are never set back: their copy may go
+        r.labels[r.blocks[b].renewed].bytes = 0
         r.holders[r.operands[r.blocks[b].renewed].buf[0]] = None
     else:
         r.holders[b] = None
