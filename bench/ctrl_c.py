@@ -24,7 +24,7 @@ def mlp() -> tuple[nn.Module, fastnn.Tensor]:
 
 
 def images() -> tuple[nn.Module, fastnn.Tensor]:
-    """Three convolutions of 5×5, 64 channels: single records, which end once begun, are long."""
+    """Three convolutions of 5×5, 64 channels: single records are long."""
     layers = [layer for c in (3, 64, 64) for layer in (nn.Conv2d(c, 64, 5, padding=2), nn.ReLU())]
     return nn.Sequential(*layers), fastnn.randn(16, 3, 96, 96)
 

@@ -322,6 +322,7 @@ static void winograd_tiles(const winograd *g, int64_t first, int64_t n, float *v
     const int64_t width = gemm_ceil(g->o, GEMM_PANEL_W) * GEMM_PANEL_W;
     const int64_t in = n * g->c + FNN_LANES, out = n * g->o + FNN_LANES;   /* other cache sets */
     float *m = v + 36 * in, *half = m + 6 * out;
+    if (fnn_given_up()) return;
     for (int64_t i = 0; i < n; i++) {
         const int64_t tile = first + i, image = tile / across / down;
         winograd_read(g, g->x + image * g->h * g->w * g->c, g->c, tile / across % down,
@@ -445,7 +446,7 @@ static void winograd_sum(const winograd *g, const float *dy, const winograd_bloc
             gemm_serial(&product, s->local);
         }
         at += n;
-    } while (at < r->end);
+    } while (at < r->end && !fnn_given_up());
 }
 
 /* dw (+)= sum of slabs, each `size` floats in shared scratch.  The sums are formed there. */

@@ -49,7 +49,7 @@ static void winograd_once_panel(const winograd *g, const float *v, int64_t ld, i
     const int64_t down = gemm_ceil(g->oh, 4), across = gemm_ceil(g->ow, 4);
     const int64_t width = gemm_min(g->o - j0, GEMM_PANEL_W), size = n * GEMM_PANEL_W + FNN_LANES;
     float *u = s->local + GEMM_SCRATCH / 4, *m = u + 36 * (WINOGRAD_ONCE_ROWS * GEMM_PANEL_W + FNN_LANES);
-    for (int64_t q = 0; q < g->c; q += WINOGRAD_ONCE_ROWS) {
+    for (int64_t q = 0; q < g->c && !fnn_given_up(); q += WINOGRAD_ONCE_ROWS) {
         const int64_t rows = gemm_min(g->c - q, WINOGRAD_ONCE_ROWS);
         const int64_t matrix = rows * GEMM_PANEL_W + FNN_LANES;              /* other cache sets */
         winograd_kernels(u, matrix, w, j0, width, q, rows);

@@ -100,9 +100,20 @@ const fnn_isa *fnn_isa_active(void);
 /* run.c: run n records in order (backward: in the order given, their backward kernels).
  * Returns 0, or -1 when scratch memory could not be had; nothing has run then. */
 int fnn_run(const fnn_call *calls, int64_t n, int backward, int n_threads);
-/* The same for a list of forward and backward calls (which[i] = 1), whose costs are known. */
+/* A run that need not be finished: the calling thread asks `look` every now and then, also in the
+ * middle of long products.  When it says so, the call at hand is left as it is, and no other runs. */
+typedef struct {
+    int (*look)(void);        /* nonzero: stop                                           */
+    double every;             /* ns between two looks, and the least work of a call looked into */
+    int64_t until;            /* calls from this one on are always finished              */
+    int64_t begun;            /* the calls that had begun when it stopped; 0 = it did not */
+    double latest;            /* look, ns                                                */
+} fnn_watch;
+
+/* The same for a list of forward and backward calls (which[i] = 1), whose costs are known; watch may
+ * be NULL. */
 int fnn_replay(const fnn_call *calls, const unsigned char *which, const float *costs, int64_t n,
-               int n_threads);
+               int n_threads, fnn_watch *watch);
 double fnn_cost_ns(const fnn_call *c, int backward);  /* estimated time on one core       */
 void fnn_time_records(double *begin_end);  /* this thread's runs write here when each of their
                                           records began and ended, by this clock; NULL = nowhere */

@@ -386,7 +386,7 @@ static void gemm_serial(const fnn_gemm *g, float *scratch)
             r.j1 = gemm_min(r.j0 + nc, g->n);
             if (pack_b && !g->tb)
                 gemm_packed_b(g, &r);
-            for (int64_t i = 0; i < panels; i++)
+            for (int64_t i = 0; i < panels && !fnn_given_up(); i++)
                 gemm_row_panel(g, &r, i);
         }
         r.p0 = r.p1;

@@ -18,6 +18,7 @@
 #include <limits.h>          /* tells of glibc */
 
 void fnn_barrier(void);      /* returns when all threads of the caller's team have come to it */
+int fnn_given_up(void);      /* nonzero: what is left of this call need not be done          */
 
 /* A variable of each thread, read without a call; glibc keeps room for some in libraries loaded late. */
 #if defined(__linux__) && defined(__GLIBC__)

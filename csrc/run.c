@@ -156,6 +156,7 @@ typedef struct {
     const fnn_call *calls;
     const unsigned char *which;          /* 1 = backward, for each call; NULL: as `backward`  */
     const float *costs;                  /* fnn_cost_ns of each; NULL: not known yet          */
+    fnn_watch *watch;                    /* NULL: all calls are finished                      */
     int backward;
 } work;
 
@@ -178,6 +179,38 @@ void fnn_barrier(void)
     if (place) meet(place, place - place->rank);
 }
 
+/* The call that this thread is in the middle of, if it need not be finished. */
+static FNN_OF_THREAD fnn_watch *watching;
+static FNN_OF_THREAD int64_t at_hand;
+
+/* Rank 0 looks, for all.  It writes the number of its call, which the others compare with theirs when
+ * they have met behind it, so that all leave the list at the same call. */
+static int look_up(void)
+{
+    fnn_watch *w = watching;
+    if (__atomic_load_n(&w->begun, __ATOMIC_RELAXED)) return 1;
+    if (fnn_team_rank() > 0) return 0;
+    const double now = fnn_now_ns();
+    if (now - w->latest < w->every) return 0;
+    w->latest = now;
+    if (!w->look()) return 0;
+    __atomic_store_n(&w->begun, at_hand + 1, __ATOMIC_RELEASE);
+    return 1;
+}
+
+int fnn_given_up(void) { return watching && look_up(); }
+
+static fnn_watch *watch_of(const work *w, int64_t i)
+{
+    return w->watch && i < w->watch->until && w->costs[i] >= w->watch->every ? w->watch : NULL;
+}
+
+static int stopped_at(const work *w, int64_t i)
+{
+    const int64_t begun = w->watch ? __atomic_load_n(&w->watch->begun, __ATOMIC_ACQUIRE) : 0;
+    return begun && begun <= i + 1;
+}
+
 static void run_range(const work *w, int64_t begin, int64_t end, pool *p)
 {
     slice *own = &p->slices[fnn_team_rank()];
@@ -189,6 +222,8 @@ static void run_range(const work *w, int64_t begin, int64_t end, pool *p)
     for (int64_t i = begin; i < end; i++) {
         const fnn_call *c = &w->calls[i];
         const unsigned met = place ? place->met : 0;
+        watching = watch_of(w, i);
+        at_hand = i;
         if (c->op == FNN_CHAIN) fnn_run_chain(w->isa, c, &s);
         else (is_backward(w, i) ? w->isa->bwd : w->isa->fwd)[c->op](c, &s);
         if (place && place->met == met) fnn_barrier();   /* nobody may run ahead of what it read */
@@ -196,7 +231,9 @@ static void run_range(const work *w, int64_t begin, int64_t end, pool *p)
             at[2 * i] = now;
             at[2 * i + 1] = now = fnn_now_ns();
         }
+        if (stopped_at(w, i)) break;
     }
+    watching = NULL;
     set_fp_mode(mode);
 }
 
@@ -253,7 +290,7 @@ static void run_shared(const work *w, int64_t first, int64_t last, pool *p, doub
 static void run_all(const work *w, int64_t n, pool *p, int n_threads)
 {
     outing o = {0};
-    for (int64_t i = 0, j, end; i < n; i = end) {
+    for (int64_t i = 0, j, end; i < n && !stopped_at(w, n); i = end) {
         double cost = cost_of(w, i), between = 0, lost = 0;
         const int shared = worth_sharing(cost);
         for (j = end = i + 1; j < n && lost < START_NS; j++) {
@@ -299,14 +336,14 @@ static int run_work(const work *w, int64_t n, int n_threads)
 
 int fnn_run(const fnn_call *calls, int64_t n, int backward, int n_threads)
 {
-    const work w = {fnn_isa_active(), calls, NULL, NULL, backward};
+    const work w = {fnn_isa_active(), calls, NULL, NULL, NULL, backward};
     return run_work(&w, n, n_threads);
 }
 
 int fnn_replay(const fnn_call *calls, const unsigned char *which, const float *costs, int64_t n,
-               int n_threads)
+               int n_threads, fnn_watch *watch)
 {
-    const work w = {fnn_isa_active(), calls, which, costs, 0};
+    const work w = {fnn_isa_active(), calls, which, costs, watch, 0};
     return run_work(&w, n, n_threads);
 }
 

@@ -38,8 +38,13 @@ cdef extern from "fnn.h":
     enum: FNN_ROOF_TRIAD
     enum: FNN_ROOF_UPDATE
     double fnn_roof(int kind, float *x, long long n, long long repeats, int n_threads) nogil
+    ctypedef struct fnn_watch:
+        int (*look)() noexcept nogil
+        double every
+        long long until, begun
+        double latest
     int fnn_replay(const fnn_call *calls, const unsigned char *which, const float *costs, long long n,
-                   int n_threads) nogil
+                   int n_threads, fnn_watch *watch) nogil
     long long fnn_plan(long long n, const long long *bytes, const long long *first, const long long *last,
                        const long long *over, long long limit, long long *offset)
     enum: FNN_CHAIN

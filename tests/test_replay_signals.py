@@ -191,3 +191,50 @@ def test_a_signal_at_any_time(impatient: Any) -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
+
+
+MANY = 40       # looks at signals, of which few are between the calls of the steps below
+
+
+def layers(*kinds: nn.Module) -> nn.Module:
+    return nn.Sequential(*kinds).eval()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("net, shape", [
+    (lambda: layers(nn.Linear(300, 256), nn.Linear(256, 300)), (400, 300)),
+    (lambda: layers(nn.Conv2d(40, 40, 3), nn.Conv2d(40, 40, 3, padding=1)), (2, 40, 23, 23)),
+    (lambda: layers(nn.Conv2d(40, 20, 3, stride=2)), (3, 40, 41, 41)),
+], ids=["linear", "winograd", "direct"])
+def test_a_signal_in_the_middle_of_a_call(impatient: Any, net: Any, shape: Any, threads: int) -> None:
+    """Long products look for signals, too: a step stops within a call, and the next is whole."""
+    fastnn.manual_seed(0)
+    model = net()
+    adam = optim.Adam(model.parameters(), 0.01)
+
+    @fastnn.compile
+    def step(x: fastnn.Tensor) -> fastnn.Tensor:
+        adam.zero_grad()
+        loss = model(x).square().mean()
+        loss.backward()
+        adam.step()
+        return loss
+
+    fastnn.set_num_threads(threads)
+    _core.always_team(True)
+    try:
+        x = fastnn.randn(*shape)
+        for _ in range(2):
+            step(x)
+        before = arrays_of(list(model.parameters()))
+        for n in range(1, MANY + 1):
+            _core.interrupt_after(n)
+            with pytest.raises(KeyboardInterrupt):
+                step(x)
+            assert equal(arrays_of(list(model.parameters())), before)
+        _core.interrupt_after(0)
+        step(x)
+        assert not equal(arrays_of(list(model.parameters())), before)
+    finally:
+        _core.always_team(False)
+        fastnn.set_num_threads(2)

@@ -2,6 +2,8 @@
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
+    int signals_raise "PyErr_CheckSignals"() noexcept
+    void *raise_pending "PyErr_Occurred"() except *
     void PyErr_SetInterrupt()
 
 cdef enum:
@@ -92,6 +94,8 @@ cdef int run_calls(Program p, long long at, long long end, double *times) except
     cdef long long stop, first = at
     cdef double ns
     cdef int threads = n_threads, bad
+    cdef fnn_watch watch = fnn_watch(look, poll_ns, 0, 0, 0)
+    cdef fnn_watch *watched = &watch if p.ns >= poll_ns and is_main_thread() else NULL
     while at < end:
         stop, ns = at, 0
         while stop < end and (p.ns < poll_ns or at >= p.undo.until or ns <= poll_ns):
@@ -99,29 +103,50 @@ cdef int run_calls(Program p, long long at, long long end, double *times) except
             stop += 1
         if times != NULL:
             fnn_time_records(times + 2 * (at - first))
+        watch.until = p.undo.until - at
         if poisoning:
             bad = replay_poisoned(p, at, stop, threads)
         elif ns > DROP_GIL_NS:
             with nogil:
-                bad = fnn_replay(p.calls + at, p.which + at, p.costs + at, stop - at, threads)
+                bad = fnn_replay(p.calls + at, p.which + at, p.costs + at, stop - at, threads,
+                                 watched)
         else:
-            bad = fnn_replay(p.calls + at, p.which + at, p.costs + at, stop - at, threads)
+            bad = fnn_replay(p.calls + at, p.which + at, p.costs + at, stop - at, threads,
+                                 watched)
         if bad:
             raise MemoryError("compile: got no scratch memory for a kernel; need some megabytes")
+        if watch.begun:
+            p.undo.reached = at + watch.begun
+            raise_pending()
         p.undo.reached = at = stop
         if at < end and at < p.undo.until:
             poll()
     return 0
 
 
-cdef int poll() except -1:
-    """Let Python look at its signals."""
+cdef bint is_main_thread():
+    """The only one in which Python looks at signals."""
+    return threading.current_thread() is threading.main_thread()
+
+
+cdef void count_poll() noexcept:
     global n_polls, interrupt_at
     n_polls += 1
     if interrupt_at and n_polls == interrupt_at:
         interrupt_at = 0
         PyErr_SetInterrupt()
+
+
+cdef int poll() except -1:
+    """Let Python look at its signals."""
+    count_poll()
     return PyErr_CheckSignals()
+
+
+cdef int look() noexcept with gil:
+    """The same in the middle of a call, whose caller raises what a handler raised."""
+    count_poll()
+    return signals_raise()
 
 
 def poll_signals_every(double ns):

@@ -247,7 +247,7 @@ cdef int replay_poisoned(Program p, long long at, long long end, int threads) ex
     if at == 0:
         memset(p.arena.ptr, 0xFF, p.arena_bytes)
     for i in range(at, end):
-        if fnn_replay(p.calls + i, p.which + i, p.costs + i, 1, threads):
+        if fnn_replay(p.calls + i, p.which + i, p.costs + i, 1, threads, NULL):
             return 1
         for k, (offset, nbytes, _, last, _) in enumerate(p.temporaries):
             if last == i and k not in handed_on:
