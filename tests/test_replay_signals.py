@@ -206,7 +206,8 @@ def layers(*kinds: nn.Module) -> nn.Module:
     (lambda: layers(nn.Conv2d(40, 40, 3), nn.Conv2d(40, 40, 3, padding=1)), (2, 40, 23, 23)),
     (lambda: layers(nn.Conv2d(40, 20, 3, stride=2)), (3, 40, 41, 41)),
 ], ids=["linear", "winograd", "direct"])
-def test_a_signal_in_the_middle_of_a_call(impatient: Any, net: Any, shape: Any, threads: int) -> None:
+def test_a_signal_in_the_middle_of_a_call(
+        impatient: Any, net: Any, shape: Any, threads: int) -> None:
     """Long products look for signals, too: a step stops within a call, and the next is whole."""
     fastnn.manual_seed(0)
     model = net()

@@ -108,11 +108,9 @@ cdef int run_calls(Program p, long long at, long long end, double *times) except
             bad = replay_poisoned(p, at, stop, threads)
         elif ns > DROP_GIL_NS:
             with nogil:
-                bad = fnn_replay(p.calls + at, p.which + at, p.costs + at, stop - at, threads,
-                                 watched)
+                bad = fnn_replay(p.calls + at, p.which + at, p.costs + at, stop - at, threads, watched)
         else:
-            bad = fnn_replay(p.calls + at, p.which + at, p.costs + at, stop - at, threads,
-                                 watched)
+            bad = fnn_replay(p.calls + at, p.which + at, p.costs + at, stop - at, threads, watched)
         if bad:
             raise MemoryError("compile: got no scratch memory for a kernel; need some megabytes")
         if watch.begun:
