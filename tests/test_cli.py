@@ -14,10 +14,15 @@ from PIL import Image  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 import fastnn  # noqa: E402
+from fastnn import _core  # noqa: E402
 from fastnn.cli.app import app  # noqa: E402
 from fastnn.cli.predict import read_image  # noqa: E402
 from fastnn.cli.tasks import TASKS, frame  # noqa: E402
 from fastnn.data import datasets  # noqa: E402
+
+in_c = pytest.mark.skipif(
+    _core.backend_is_numpy(), reason="networks of images train for minutes in NumPy; "
+                                     "tests/test_cases.py compares the twins of their ops")
 
 
 def invoke(*args):
@@ -127,6 +132,7 @@ def mnist_in_small(monkeypatch):
     monkeypatch.setattr(datasets, "load_mnist", lambda download: small)
 
 
+@in_c
 @pytest.mark.parametrize("model", TASKS["mnist"].recipes)
 def test_each_model_trains_and_predicts(mnist_in_small, tmp_path, model):
     result = invoke("train", "mnist", "--model", model, "--augment", "--epochs", 1,
@@ -141,6 +147,7 @@ def test_each_model_trains_and_predicts(mnist_in_small, tmp_path, model):
     assert result.output.count("%") == 3
 
 
+@in_c
 def test_a_small_cnn_learns_augmented_digits(tmp_path):
     result = invoke("train", "digits", "--model", "cnn", "--augment", "--epochs", 6,
                     "--out", tmp_path)

@@ -14,10 +14,15 @@ import numpy as np
 import pytest
 
 import fastnn
+from fastnn import _core
 from fastnn.data import datasets
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+
+in_c = pytest.mark.skipif(
+    _core.backend_is_numpy(), reason="networks of images train for minutes in NumPy; "
+                                     "tests/test_cases.py compares the twins of their ops")
 
 
 def run(name: str, folder: Path, *args: str) -> str:
@@ -137,6 +142,7 @@ def test_mnist_example_has_the_settings_of_the_command_line():
     assert task.config == {"sizes": [784, 512, 256, 10], "dropout": example.DROPOUT}
 
 
+@in_c
 def test_mnist_cnn_is_that_of_the_command_line(mnist, monkeypatch, tmp_path):
     """One epoch of 6,400 images: it learns, draws, and has the bits of `fastnn train`."""
     pytest.importorskip("matplotlib", reason="the example draws pictures")
@@ -160,6 +166,7 @@ def test_mnist_cnn_is_that_of_the_command_line(mnist, monkeypatch, tmp_path):
     assert all(ours[k].numpy().tobytes() == theirs[k].numpy().tobytes() for k in theirs)
 
 
+@in_c
 def test_an_autoencoder_beats_principal_components(mnist, tmp_path):
     """In two epochs of eight; PCA's figure, which no seed changes, is that of scikit-learn's."""
     pytest.importorskip("matplotlib", reason="the example draws a picture")
@@ -175,6 +182,7 @@ def test_an_autoencoder_beats_principal_components(mnist, tmp_path):
     assert pca == pytest.approx(error, abs=1e-5)
 
 
+@in_c
 def test_segmentation_learns_to_tell_digits(mnist, tmp_path):
     """An eighth of its steps; a net that sees no digit has a mean IoU of 1/11 at most."""
     pytest.importorskip("matplotlib", reason="the example draws a picture")
