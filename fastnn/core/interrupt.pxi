@@ -1,8 +1,7 @@
 # Ctrl-C in the middle of a long replay: the step happens wholly or not at all.
 
 cdef extern from "Python.h":
-    int PyErr_CheckSignals() except -1
-    int signals_raise "PyErr_CheckSignals"() noexcept
+    int PyErr_CheckSignals() noexcept
     void *raise_pending "PyErr_Occurred"() except *
     void PyErr_SetInterrupt()
 
@@ -117,8 +116,8 @@ cdef int run_calls(Program p, long long at, long long end, double *times) except
             p.undo.reached = at + watch.begun
             raise_pending()
         p.undo.reached = at = stop
-        if at < end and at < p.undo.until:
-            poll()
+        if at < end and at < p.undo.until and look():
+            raise_pending()
     return 0
 
 
@@ -127,24 +126,14 @@ cdef bint is_main_thread():
     return threading.current_thread() is threading.main_thread()
 
 
-cdef void count_poll() noexcept:
+cdef int look() noexcept with gil:
+    """Let Python look at its signals; nonzero if a handler raised, which raise_pending() passes on."""
     global n_polls, interrupt_at
     n_polls += 1
     if interrupt_at and n_polls == interrupt_at:
         interrupt_at = 0
         PyErr_SetInterrupt()
-
-
-cdef int poll() except -1:
-    """Let Python look at its signals."""
-    count_poll()
     return PyErr_CheckSignals()
-
-
-cdef int look() noexcept with gil:
-    """The same in the middle of a call, whose caller raises what a handler raised."""
-    count_poll()
-    return signals_raise()
 
 
 def poll_signals_every(double ns):
