@@ -10,19 +10,15 @@ import pytest
 
 pytest.importorskip("typer", reason="the command line needs typer and rich")
 pytest.importorskip("PIL", reason="predict needs Pillow")
+from marks import in_c  # noqa: E402
 from PIL import Image  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 import fastnn  # noqa: E402
-from fastnn import _core  # noqa: E402
 from fastnn.cli.app import app  # noqa: E402
 from fastnn.cli.predict import read_image  # noqa: E402
 from fastnn.cli.tasks import TASKS, frame  # noqa: E402
 from fastnn.data import datasets  # noqa: E402
-
-in_c = pytest.mark.skipif(
-    _core.backend_is_numpy(), reason="networks of images train for minutes in NumPy; "
-                                     "tests/test_cases.py compares the twins of their ops")
 
 
 def invoke(*args):

@@ -12,17 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from marks import in_c
 
 import fastnn
-from fastnn import _core
 from fastnn.data import datasets
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPTS = sorted(path.stem for path in EXAMPLES.glob("*.py"))
-
-in_c = pytest.mark.skipif(
-    _core.backend_is_numpy(), reason="networks of images train for minutes in NumPy; "
-                                     "tests/test_cases.py compares the twins of their ops")
 
 
 def run(name: str, folder: Path, *args: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from replaying import OPTIMIZERS, batch, equal, network, trained
+from replaying import OPTIMIZERS, batch, equal, network, trained, training_step
 
 import fastnn
 from fastnn import _core, optim
@@ -42,14 +42,7 @@ def test_gradients_that_are_kept_stay_what_they_were(arena: bool) -> None:
 def test_steady_state_allocates_nothing() -> None:
     model = network()
     adam = optim.Adam(model.parameters(), 0.01)
-
-    @fastnn.compile
-    def step(x: fastnn.Tensor, y: fastnn.Tensor) -> fastnn.Tensor:
-        adam.zero_grad()
-        loss = F.cross_entropy(model(x), y)
-        loss.backward()
-        adam.step()
-        return loss
+    step = training_step(model, adam)
 
     x, y = batch(0)
     for _ in range(4):

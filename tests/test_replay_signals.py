@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from replaying import arrays_of, batch, equal
+from replaying import arrays_of, batch, equal, training_step
 
 import fastnn
 from fastnn import _core, nn, optim
@@ -48,14 +48,7 @@ def test_an_interrupted_step_happens_wholly_or_not_at_all(impatient: Any, net: A
         fastnn.manual_seed(0)
         model = net()
         adam = optim.Adam(model.parameters(), 0.01)
-
-        @fastnn.compile
-        def step(x: fastnn.Tensor, y: fastnn.Tensor) -> fastnn.Tensor:
-            adam.zero_grad()
-            loss = F.cross_entropy(model(x), y)
-            loss.backward()
-            adam.step()
-            return loss
+        step = training_step(model, adam)
 
         def state() -> list[Any]:
             states = [arrays_of(s) for s in adam.state.values()]
